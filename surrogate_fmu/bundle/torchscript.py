@@ -1,0 +1,135 @@
+"""Generators as TorchScript: the only torch.jit calls of the package.
+
+A stored generator is a scripted module with two methods (shapes as in `Manifest`, float32, physical units):
+
+    initial(x, z)    -> (y, h)     x (batch, condition_dim), z (batch, latent_dim): outputs and hidden state at the start
+    forward(x, z, h) -> (y, h')    y (batch, output_dim), h (batch, hidden_dim): one step of `step_size`
+"""
+
+import io
+import threading
+import warnings
+import zipfile
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogate_fmu.bundle.archive import Bundle, make_bundle
+from surrogate_fmu.errors import BundleError, DeviceError
+from surrogate_fmu.manifest import Manifest
+
+_WARM_UP_STEPS = 3  # the profiling executor settles within two calls
+_loaded: dict[tuple[str, str], torch.jit.ScriptModule] = {}
+_loading = threading.Lock()
+
+
+def export_bundle(module: torch.nn.Module, manifest: Manifest) -> Bundle:
+    """Script a generator module, check that it keeps the contract, and put it into a bundle.
+
+    Raises:
+        BundleError: the module cannot be scripted, or does not keep the contract.
+    """
+    module = module.cpu().eval()
+    try:
+        with _deprecations_ignored():
+            scripted = module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module)
+            buffer = io.BytesIO()
+            torch.jit.save(scripted, buffer)
+    except (RuntimeError, torch.jit.frontend.FrontendError) as error:
+        raise BundleError(f"the generator cannot be turned into TorchScript: {error}") from error
+    check_generator(scripted, manifest)
+    return make_bundle(manifest, _without_debug_records(buffer.getvalue()))
+
+
+def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
+    """The bundle's generator on a device, loaded and warmed up once per process; it holds no state, so all sessions share it.
+
+    Raises:
+        BundleError: torch cannot read the payload, or it does not keep the contract.
+        DeviceError: this machine has no such device.
+    """
+    target = find_device(device)
+    with _loading:
+        key = (bundle.digest, str(target))
+        if key not in _loaded:
+            try:
+                with _deprecations_ignored():
+                    module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
+                        io.BytesIO(bundle.payload), map_location=target
+                    ).eval()
+            except RuntimeError as error:
+                raise BundleError(f"torch {torch.__version__} cannot read the generator: {error}") from error
+            check_generator(module, bundle.manifest, target)
+            _loaded[key] = module
+        return _loaded[key]
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device of that name: "cpu", "cuda", "cuda:1".
+
+    Raises:
+        DeviceError: the name is no device, or this machine does not have it.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device {name!r} is not a device name; use 'cpu', 'cuda' or 'cuda:<index>'") from error
+    if device.type == "cpu":
+        return torch.device("cpu")
+    if device.type != "cuda":
+        raise DeviceError(f"device {name!r} is not supported; use 'cpu', 'cuda' or 'cuda:<index>'")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= count:
+        raise DeviceError(f"device {name!r} is not on this machine, which has {count} CUDA devices; use 'cpu' or one of those")
+    return device
+
+
+def check_generator(module: Any, manifest: Manifest, device: torch.device | None = None) -> None:
+    """Run the generator at the start values with batches of one and two and compare what comes with the manifest.
+
+    Raises:
+        BundleError: a method is missing, a shape differs, or a value is not finite.
+    """
+    device = device or torch.device("cpu")
+    start = [variable.start for variable in manifest.condition for _ in range(variable.size)]
+    with torch.inference_mode():
+        for batch in (1, 2):
+            x = torch.tensor([start] * batch, dtype=torch.float32, device=device).reshape(batch, manifest.condition_dim)
+            z = torch.zeros(batch, manifest.latent_dim, device=device)
+            try:
+                y, h = module.initial(x, z)
+                _check_result("initial", y, h, batch, manifest)
+                for _ in range(_WARM_UP_STEPS):
+                    y, h = module(x, z, h)
+                    _check_result("forward", y, h, batch, manifest)
+            except (AttributeError, RuntimeError, TypeError) as error:
+                raise BundleError(f"the generator does not keep initial(x, z) and forward(x, z, h): {error}") from error
+
+
+def _check_result(method: str, y: Tensor, h: Tensor, batch: int, manifest: Manifest) -> None:
+    for letter, tensor, size in (("y", y, manifest.output_dim), ("h", h, manifest.hidden_dim)):
+        if tensor.shape != (batch, size):
+            raise BundleError(
+                f"the generator's {method} gives {letter} of shape {tuple(tensor.shape)}, the manifest says {(batch, size)}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise BundleError(f"the generator's {method} gives {letter} that is not finite at the start values")
+
+
+def _without_debug_records(payload: bytes) -> bytes:
+    """TorchScript archives carry source positions with this machine's paths; without them equal weights give equal bytes."""
+    source, target = zipfile.ZipFile(io.BytesIO(payload)), io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for entry in source.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                archive.writestr(zipfile.ZipInfo(entry.filename, (1980, 1, 1, 0, 0, 0)), source.read(entry))
+    return target.getvalue()
+
+
+class _deprecations_ignored(warnings.catch_warnings):
+    """torch.jit warns that it is deprecated; the bundle format is TorchScript by choice (docs/design.md)."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)

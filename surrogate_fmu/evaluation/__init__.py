@@ -1,0 +1,1 @@
+"""Measuring a built artefact against its plant: metrics, gates, the card."""

@@ -1,0 +1,1 @@
+"""FMUs from bundles: model description, package, and what runs inside."""

@@ -1,0 +1,1 @@
+"""The gRPC service: sessions over the wire. `connect` is the client."""

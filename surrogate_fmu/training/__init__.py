@@ -1,0 +1,1 @@
+"""Training conditional generators; no runtime imports this package."""
