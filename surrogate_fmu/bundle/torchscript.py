@@ -32,7 +32,7 @@ def export_bundle(module: torch.nn.Module, manifest: Manifest) -> Bundle:
     """
     module = module.cpu().eval()
     try:
-        with _deprecations_ignored():
+        with _DeprecationsIgnored():
             scripted = module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module)
             buffer = io.BytesIO()
             torch.jit.save(scripted, buffer)
@@ -54,7 +54,7 @@ def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModul
         key = (bundle.digest, str(target))
         if key not in _loaded:
             try:
-                with _deprecations_ignored():
+                with _DeprecationsIgnored():
                     module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
                         io.BytesIO(bundle.payload), map_location=target
                     ).eval()
@@ -127,7 +127,7 @@ def _without_debug_records(payload: bytes) -> bytes:
     return target.getvalue()
 
 
-class _deprecations_ignored(warnings.catch_warnings):
+class _DeprecationsIgnored(warnings.catch_warnings):
     """torch.jit warns that it is deprecated; the bundle format is TorchScript by choice (docs/design.md)."""
 
     def __enter__(self) -> None:

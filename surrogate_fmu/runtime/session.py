@@ -470,7 +470,7 @@ def _encode_array(values: NDArray[Any]) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-def _decode_array(text: str, dtype: type) -> NDArray[Any]:
+def _decode_array(text: str, dtype: Any) -> NDArray[Any]:
     values: NDArray[Any] = np.frombuffer(base64.b64decode(text), dtype=dtype)
     return values.copy()
 

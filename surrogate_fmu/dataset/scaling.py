@@ -1,0 +1,55 @@
+"""Scales of recorded data: what a network should see as zero and one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate_fmu.dataset.trajectories import Trajectories
+
+Array = NDArray[np.float64]
+_SMALLEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Means and scales per column, in physical units.
+
+    Attributes:
+        condition_mean, condition_std: (condition,).
+        output_mean, output_std: (output,), over all runs and points.
+        conditional_std: (output,), the spread between individuals under equal inputs, pooled over schedules and points;
+            an error of one conditional_std is as large as the randomness itself.
+    """
+
+    condition_mean: Array
+    condition_std: Array
+    output_mean: Array
+    output_std: Array
+    conditional_std: Array
+
+
+def measure_scaling(training: Trajectories, repeated: Trajectories) -> Scaling:
+    """Measure the scales of the training runs, and the conditional spread where schedules were repeated.
+
+    Args:
+        training: runs that the scales are taken from.
+        repeated: runs of which several share a schedule; without any, a tenth of the overall scale stands in.
+    """
+    conditions = training.conditions().reshape(-1, training.inputs.shape[-1] + training.parameters.shape[-1])
+    outputs = training.outputs.reshape(-1, training.outputs.shape[-1])
+    output_std = _positive(outputs.std(axis=0))
+    groups = [repeated.outputs[repeated.schedule == number] for number in np.unique(repeated.schedule)]
+    variances = [group.var(axis=0, ddof=1).mean(axis=0) for group in groups if len(group) > 1]
+    conditional = np.sqrt(np.mean(variances, axis=0)) if variances else 0.1 * output_std
+    return Scaling(
+        condition_mean=conditions.mean(axis=0),
+        condition_std=_positive(conditions.std(axis=0)),
+        output_mean=outputs.mean(axis=0),
+        output_std=output_std,
+        conditional_std=np.maximum(conditional, 1e-4 * output_std),
+    )
+
+
+def _positive(std: Array) -> Array:
+    return np.where(std > _SMALLEST, std, 1.0)

@@ -1,0 +1,131 @@
+"""Settings of training, with real defaults; read from the `[training]` table of a surrogate.toml."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Objective(StrEnum):
+    """What the generator is trained on."""
+
+    ENERGY = "energy"
+    """Fair energy score of whole windows plus fair CRPS per output and step."""
+    R3GAN = "r3gan"
+    """Relativistic pairing GAN with R1 and R2 penalties and a critic that sees window and condition."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Known physics of one output: its change over a step is a sum of terms with learned coefficients.
+
+    Attributes:
+        output: the balanced output (a charge, a temperature, a level).
+        terms: inputs or outputs, or differences of two: "current", "ambient_temperature - temperature".
+        start: the parameter that the output starts at; empty lets the start be learned.
+        residual: whether a small learned correction is added; without it the balance is kept exactly.
+    """
+
+    output: str
+    terms: tuple[str, ...]
+    start: str = ""
+    residual: bool = True
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The state-space generator.
+
+    Attributes:
+        run_latent_dim: latents drawn once per run (which individual it is).
+        step_latent_dim: latents drawn at every step (process noise).
+        memory_dim: leaky memory units.
+        width: hidden units of the networks.
+        initial_parameters: parameters that say where a run starts and act on nothing later.
+        balances: known physics.
+    """
+
+    run_latent_dim: int = 8
+    step_latent_dim: int = 0
+    memory_dim: int = 32
+    width: int = 96
+    initial_parameters: tuple[str, ...] = ()
+    balances: tuple[Balance, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.run_latent_dim + self.step_latent_dim < 1:
+            raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")
+        if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
+            raise ValueError("latent dims cannot be negative; memory_dim and width must be at least 1")
+
+
+@dataclass(frozen=True)
+class EnergyConfig:
+    """The energy score objective.
+
+    Attributes:
+        members: draws per window.
+        path_weight: weight of the score of the whole window against the scores of single outputs and steps.
+    """
+
+    members: int = 4
+    path_weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.members < 2:
+            raise ValueError(f"members {self.members}: the fair energy score needs at least 2 draws per window")
+
+
+@dataclass(frozen=True)
+class R3ganConfig:
+    """The adversarial objective (Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024).
+
+    Attributes:
+        critic_width: hidden units of the critic.
+        gamma: weight of the gradient penalties R1 and R2.
+        critic_learning_rate: of the critic; the generator's is that of the training.
+        warm_up_fraction: share of the budget spent on the energy score before the game begins.
+    """
+
+    critic_width: int = 96
+    gamma: float = 1.0
+    critic_learning_rate: float = 5e-4
+    warm_up_fraction: float = 0.5
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a generator is trained.
+
+    Attributes:
+        objective: what it is trained on.
+        seed: of weights, batches and latents.
+        budget_cpu_s: CPU seconds of this process until training stops; the learning rate falls to its end by then.
+        batch_size: windows per update.
+        window_steps: shortest and longest window; windows start at the runs' start and grow over the first half.
+        learning_rate: at the start; falls along a half cosine.
+        ema_decay: of the averaged weights, which are those that are validated and shipped.
+        gradient_clip: largest norm of an update's gradient.
+        validations: how often the averaged weights are scored on the validation runs.
+        validation_members: draws per validation schedule.
+        threads: torch threads.
+    """
+
+    objective: Objective = Objective.ENERGY
+    seed: int = 0
+    budget_cpu_s: float = 230.0
+    batch_size: int = 64
+    window_steps: tuple[int, int] = (20, 120)
+    learning_rate: float = 2e-3
+    ema_decay: float = 0.998
+    gradient_clip: float = 1.0
+    validations: int = 12
+    validation_members: int = 32
+    threads: int = 1
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    energy: EnergyConfig = field(default_factory=EnergyConfig)
+    r3gan: R3ganConfig = field(default_factory=R3ganConfig)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window_steps[0] <= self.window_steps[1]:
+            raise ValueError(f"window_steps {list(self.window_steps)} must be two ascending numbers of steps")
+        if self.budget_cpu_s <= 0:
+            raise ValueError(f"budget_cpu_s {self.budget_cpu_s} must be above 0")
