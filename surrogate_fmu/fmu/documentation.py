@@ -1,0 +1,127 @@
+"""The page that an FMU carries in `documentation/index.html` (FMI 2.0.4, section 2.3), made from the manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
+from surrogate_fmu.manifest import Interval, Manifest
+from surrogate_fmu.variables import Variable
+
+_STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;display:block;overflow-x:auto}th,td{border:1px solid #bbb;padding:.25em .6em;text-align:left}"
+)
+_LICENSES = "The licence texts of what is inside are in documentation/licenses."
+
+
+def surrogate_page(manifest: Manifest, version: str, host_needs: Sequence[str], external_latents: bool) -> str:
+    """The page of a surrogate as HTML."""
+    latents = (
+        f"{manifest.run_latent_dim} run latents, drawn once per run (this unit differs from its sisters), and "
+        f"{manifest.step_latent_dim} step latents, drawn at every step."
+    )
+    z_modes = ", ".join(f"{i} {mode.value}" for i, mode in enumerate(Z_MODES, start=1))
+    policies = ", ".join(f"{i} {policy.value}" for i, policy in enumerate(DOMAIN_POLICIES, start=1))
+    external = (
+        "The inputs <code>z[1]</code>, <code>z[2]</code>, ... give the latents with z_mode 4."
+        if external_latents
+        else "This FMU was built without latent inputs, so z_mode 4 is refused; build it with <code>--external-latents</code>."
+    )
+    parts = [
+        f"<p>{escape(manifest.description)}</p>",
+        "<p>A surrogate: a conditional generator that stands in the place of a slow component. "
+        "Machine-readable: <a href='manifest.json'>manifest.json</a>.</p>",
+        "<h2>Variables</h2>",
+        _variable_table(manifest.variables, manifest.domain),
+        "<h2>Time</h2>",
+        f"<p>The generator's step is {manifest.step_size:g} s. A communication step of a whole multiple is done by substeps; "
+        "any other is refused.</p>",
+        "<h2>Randomness</h2>",
+        f"<p>{latents} Both follow from the parameter <code>seed</code> (0 to {INTEGER_MAX}) and the number of the step, "
+        "so equal seeds and inputs give equal trajectories.</p>",
+        f"<p><code>z_mode</code>: {escape(z_modes)}. {external}</p>",
+        "<h2>Outside the training range</h2>",
+        f"<p><code>domain_policy</code>: {escape(policies)}. The output <code>in_domain</code> says whether the last step lay "
+        "inside, <code>domain_distance</code> how far outside, in widths of the worst variable's range.</p>",
+        "<h2>Host</h2>",
+        _host(host_needs),
+        "<p><code>device</code>: cpu, cuda or cuda:&lt;index&gt;. A device that is not there is refused when initialization "
+        "mode is left.</p>",
+        *_card(manifest.card),
+    ]
+    return _page(manifest.name, version, parts)
+
+
+def plant_page(
+    name: str, description: str, variables: Sequence[Variable], step_size: float, version: str, host_needs: Sequence[str]
+) -> str:
+    """The page of a plant as HTML."""
+    parts = [
+        f"<p>{escape(description)}</p>",
+        "<h2>Variables</h2>",
+        _variable_table(variables, {}),
+        "<h2>Time</h2>",
+        f"<p>The preferred communication step is {step_size:g} s.</p>",
+        "<h2>Randomness</h2>",
+        f"<p>The parameter <code>seed</code> (0 to {INTEGER_MAX}) chooses the individual and its noise.</p>",
+        "<h2>Host</h2>",
+        _host(host_needs),
+    ]
+    return _page(name, version, parts)
+
+
+def _page(name: str, version: str, parts: Iterable[str]) -> str:
+    head = f"<meta charset='utf-8'><title>{escape(name)}</title><style>{_STYLE}</style>"
+    made = f"<p>{_LICENSES} Made by surrogate-fmu {escape(version)}.</p>"
+    body = "\n".join(parts)
+    return f"<!DOCTYPE html>\n<html lang='en'><head>{head}</head><body>\n<h1>{escape(name)}</h1>\n{body}\n{made}\n</body></html>\n"
+
+
+def _host(needs: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(need)}</li>" for need in needs)
+    return f"<p>The machine that runs this FMU needs:</p><ul>{items}</ul>"
+
+
+def _variable_table(variables: Sequence[Variable], domain: Mapping[str, Interval]) -> str:
+    columns = ["name", "causality", "unit", "start", "min", "max", "description"]
+    if domain:
+        columns.insert(6, "training range")
+    rows = []
+    for variable in variables:
+        shape = f" {list(variable.shape)}" if variable.shape else ""
+        cells = [variable.name + shape, variable.causality.value, variable.unit]
+        cells += [_number(value) for value in (variable.start, variable.min, variable.max)]
+        if domain:
+            interval = domain[variable.name]
+            cells.append(f"{interval.min:g} to {interval.max:g}")
+        rows.append([*cells, variable.description])
+    return _table(columns, rows)
+
+
+def _card(card: Mapping[str, Any]) -> list[str]:
+    if not card:
+        return ["<h2>Card</h2>", "<p>Not verified yet.</p>"]
+    rows = [[name, value if isinstance(value, str) else _number(value)] for name, value in _flat(card)]
+    return ["<h2>Card</h2>", "<p>Machine-readable: <a href='card.json'>card.json</a>.</p>", _table(["figure", "value"], rows)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    # The verdict is what a reader looks for first.
+    for name in sorted(values, key=lambda name: (name != "verdict", name)):
+        value = values[name]
+        rows += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)]
+    return rows
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"

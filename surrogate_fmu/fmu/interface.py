@@ -1,0 +1,182 @@
+"""The scalars of an FMU: what the model description lists and what the code inside the FMU answers to, from one place.
+
+FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1. The variables of the manifest
+come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these whose name the
+manifest uses already is called `surrogate.<name>`.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+
+from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
+from surrogate_fmu.variables import Causality, Initial, Variability, Variable
+
+INTEGER_MAX = 2**31 - 1  # fmi2Integer
+
+
+class Kind(Enum):
+    """Base type of a scalar (FMI 2.0.4, section 2.2.7); the value is the name of its XML element."""
+
+    REAL = "Real"
+    INTEGER = "Integer"
+    BOOLEAN = "Boolean"
+    STRING = "String"
+    ENUMERATION = "Enumeration"
+
+
+class Role(StrEnum):
+    """What a scalar that is not in the manifest is for; the value is its name."""
+
+    SEED = "seed"
+    Z_MODE = "z_mode"
+    DOMAIN_POLICY = "domain_policy"
+    DEVICE = "device"
+    IN_DOMAIN = "in_domain"
+    DOMAIN_DISTANCE = "domain_distance"
+    LATENT = "z"
+
+
+# Values of the enumerations, in their order; FMI counts them from 1.
+Z_MODES: tuple[ZMode, ...] = (ZMode.SAMPLED, ZMode.MEAN, ZMode.HELD, ZMode.EXTERNAL)
+DOMAIN_POLICIES: tuple[DomainPolicy, ...] = (DomainPolicy.WARN, DomainPolicy.CLAMP, DomainPolicy.REFUSE)
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One ScalarVariable.
+
+    Attributes:
+        variable: name of the manifest's variable that it belongs to; None for the others.
+        role: what it is for, where it is not in the manifest.
+        start: None for outputs.
+    """
+
+    name: str
+    kind: Kind
+    causality: Causality
+    variability: Variability
+    initial: Initial | None
+    start: float | int | str | None = None
+    description: str = ""
+    unit: str | None = None
+    display_unit: str | None = None
+    min: float | int | None = None
+    max: float | int | None = None
+    nominal: float | None = None
+    variable: str | None = None
+    role: Role | None = None
+    value_reference: int = -1
+
+
+def surrogate_interface(manifest: Manifest, external_latents: bool = False) -> tuple[Scalar, ...]:
+    """The scalars of a surrogate.
+
+    Args:
+        manifest: of the bundle.
+        external_latents: whether there are inputs `z[1]`, `z[2]`, ... (run latents, then step latents) for z_mode 4.
+    """
+    return _numbered(manifest.variables, _surrogate_extras(manifest, external_latents))
+
+
+def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
+    """The scalars of a plant: its variables, and the seed."""
+    return _numbered(variables, [_seed("seed of the run: chooses the individual and its noise")])
+
+
+def scalar_names(variable: Variable) -> list[str]:
+    """Names of the scalars of a variable: its own, or `name[i,j]` counted from 1, the last index running fastest."""
+    if not variable.shape:
+        return [variable.name]
+    indices = itertools.product(*(range(1, size + 1) for size in variable.shape))
+    return [f"{variable.name}[{','.join(map(str, index))}]" for index in indices]
+
+
+def _numbered(variables: Sequence[Variable], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    """Give every scalar a value reference: the variable's own where it has one that is free, else the next free number.
+
+    An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it.
+    """
+    listed = [scalar for variable in variables for scalar in _scalars_of(variable)]
+    names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
+    for extra in extras:
+        listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
+    taken: set[int] = set()
+    for position, scalar in enumerate(listed):
+        if scalar.value_reference in taken:
+            listed[position] = replace(scalar, value_reference=-1)
+        taken.add(listed[position].value_reference)
+    free = (number for number in itertools.count() if number not in taken)
+    return tuple(s if s.value_reference >= 0 else replace(s, value_reference=next(free)) for s in listed)
+
+
+def _scalars_of(variable: Variable) -> list[Scalar]:
+    assert variable.variability is not None
+    scalars = [
+        Scalar(
+            name,
+            Kind.REAL,
+            variable.causality,
+            variable.variability,
+            variable.initial,
+            variable.start,
+            variable.description,
+            variable.unit,
+            variable.display_unit,
+            variable.min,
+            variable.max,
+            variable.nominal,
+            variable.name,
+        )
+        for name in scalar_names(variable)
+    ]
+    if variable.value_reference is not None and scalars:
+        scalars[0] = replace(scalars[0], value_reference=variable.value_reference)
+    return scalars
+
+
+def _surrogate_extras(manifest: Manifest, external_latents: bool) -> list[Scalar]:
+    extras = [
+        _seed("seed of the latents: equal seeds and inputs give equal trajectories"),
+        _choice(Role.Z_MODE, len(Z_MODES), "where the latents come from"),
+        _choice(Role.DOMAIN_POLICY, len(DOMAIN_POLICIES), "what happens outside the training domain"),
+        _parameter(Role.DEVICE, Kind.STRING, "cpu", "where the generator runs: cpu, cuda or cuda:<index>"),
+        _output(Role.IN_DOMAIN, Kind.BOOLEAN, "whether the last step lay inside the training domain"),
+        _output(Role.DOMAIN_DISTANCE, Kind.REAL, "distance from the training domain in widths of the worst variable's range"),
+    ]
+    if external_latents:
+        for index in range(manifest.latent_dim):
+            part = "run" if index < manifest.run_latent_dim else "step"
+            extras.append(
+                Scalar(
+                    f"{Role.LATENT}[{index + 1}]",
+                    Kind.REAL,
+                    Causality.INPUT,
+                    Variability.DISCRETE,
+                    None,
+                    0.0,
+                    f"{part} latent, standard normal; used with z_mode = external",
+                    "1",
+                    role=Role.LATENT,
+                )
+            )
+    return extras
+
+
+def _parameter(role: Role, kind: Kind, start: int | str, description: str) -> Scalar:
+    return Scalar(role, kind, Causality.PARAMETER, Variability.FIXED, Initial.EXACT, start, description, role=role)
+
+
+def _seed(description: str) -> Scalar:
+    return replace(_parameter(Role.SEED, Kind.INTEGER, 0, f"{description}; 0 to {INTEGER_MAX}"), min=0, max=INTEGER_MAX)
+
+
+def _choice(role: Role, count: int, description: str) -> Scalar:
+    return replace(_parameter(role, Kind.ENUMERATION, 1, description), min=1, max=count)
+
+
+def _output(role: Role, kind: Kind, description: str) -> Scalar:
+    variability = Variability.CONTINUOUS if kind is Kind.REAL else Variability.DISCRETE
+    unit = "1" if kind is Kind.REAL else None
+    return Scalar(role, kind, Causality.OUTPUT, variability, Initial.CALCULATED, None, description, unit, role=role)

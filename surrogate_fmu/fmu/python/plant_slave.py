@@ -1,0 +1,47 @@
+"""The slave that runs a plant, so that the slow solver itself can stand in a system as an FMU, with a seed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from surrogate_fmu.errors import CallOrderError, InputError, PlantError
+from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
+from surrogate_fmu.fmu.python.slave import Slave
+from surrogate_fmu.plant.protocol import Plant, load_plant
+from surrogate_fmu.variables import Causality, with_causality
+
+
+class PlantSlave(Slave):
+    """A plant; the generated slave module of an FMU names it.
+
+    Attributes:
+        plant_reference: `file.py:ClassName`, the file in the resources.
+    """
+
+    plant_reference: ClassVar[str]
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._plant: Plant = load_plant(self.plant_reference, Path(kwargs["resources"]))
+        variables = self._plant.variables
+        interface = plant_interface(variables)
+        super().__init__(interface, self._plant.communication_step_size, **kwargs)
+        (self._seed,) = (scalar.value_reference for scalar in interface if scalar.role is Role.SEED)
+        self._parameters = [variable.name for variable in with_causality(variables, Causality.PARAMETER)]
+        self._inputs = [variable.name for variable in with_causality(variables, Causality.INPUT)]
+        self._failed = False
+
+    def _start_run(self) -> Mapping[str, Any]:
+        values = {name: self._reals[self._elements[name][0]] for name in self._parameters}
+        return self._plant.reset(self._values[Kind.INTEGER][self._seed], values)
+
+    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+        if self._failed:
+            raise CallOrderError("the plant failed in an earlier step and its run is over; call fmi2Reset")
+        if not communication_step_size > 0.0:
+            raise InputError(f"a communication step of {communication_step_size:g} s was asked; it must be positive")
+        held = {name: self._reals[self._elements[name][0]] for name in self._inputs}
+        try:
+            return self._plant.do_step(held, communication_step_size)
+        except PlantError:
+            self._failed = True
+            raise
