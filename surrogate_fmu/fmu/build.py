@@ -19,7 +19,7 @@ from surrogate_fmu.fmu.vendoring import import_closure, renamed, vendored_files
 from surrogate_fmu.plant.protocol import load_plant
 
 SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "torch", "numpy")
-_PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
+PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
 _PLATFORMS = {"linux64": ".so", "win64": ".dll"}
 _SLAVES = "surrogate_fmu.fmu.python"
 _DIGITS = 12  # of the digest, in names inside the FMU
@@ -108,7 +108,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
     attributes = {"plant_reference": f"{module}.py:{class_name}"}
     files |= _slave_module(package, "plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
-    page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, _PLANT_HOST_NEEDS)
+    page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)
     files["documentation/index.html"] = page.encode()
     return write_fmu(files, path)
 

@@ -97,15 +97,16 @@ class ModelDescription:
         _add_units(root, self.scalars)
         _add_types(root, self.scalars)
         categories = SubElement(root, "LogCategories")
-        for name, text in LOG_CATEGORIES.items():
-            SubElement(categories, "Category", name=name, description=text)
+        for name, meaning in LOG_CATEGORIES.items():
+            SubElement(categories, "Category", name=name, description=meaning)
         SubElement(root, "DefaultExperiment", startTime="0.0", stepSize=repr(self.step_size))
         variables = SubElement(root, "ModelVariables")
         for scalar in self.scalars:
             _add_scalar(variables, scalar)
         self._add_structure(root)
         ElementTree.indent(root)
-        return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="utf-8") + b"\n"
+        text: str = ElementTree.tostring(root, encoding="unicode")
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
     def _add_co_simulation(self, root: Element) -> None:
         flags = {

@@ -56,9 +56,8 @@ def vendored_files(sources: Mapping[str, str], package: str) -> dict[str, bytes]
 def _module_path(parts: list[str]) -> Path | None:
     base = _ROOT.joinpath(*parts)
     for candidate in (base / "__init__.py", base.with_suffix(".py")):
-        if parts or candidate.name == "__init__.py":
-            if candidate.is_file():
-                return candidate
+        if (parts or candidate.name == "__init__.py") and candidate.is_file():
+            return candidate
     return None
 
 

@@ -56,7 +56,7 @@ class FmiState(StrEnum):
 BEFORE_RUN = frozenset({FmiState.INSTANTIATED, FmiState.INITIALIZATION})
 
 
-class _FatalRefusal(Exception):
+class _FatalRefusalError(Exception):
     """Carries a sentence through PythonFMU, which logs the `repr` of an exception."""
 
     def __repr__(self) -> str:
@@ -354,7 +354,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         self.log_queue.clear()  # logging while an exception is pending would lose the exception
         for kept in (type(self), self, self.log_queue):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        raise _FatalRefusal(_message(error)) from None
+        raise _FatalRefusalError(_message(error)) from None
 
 
 _ERRORS = {cls.__name__: cls for cls in (CallOrderError, InputError)}

@@ -1,0 +1,416 @@
+"""A built FMU driven through FMPy with the surface of a session, so that what is checked and verified is the artefact itself."""
+
+import hashlib
+import json
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from fmpy.fmi1 import FMICallException
+from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE, fmi2Error
+
+from surrogate_fmu import errors
+from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role, scalar_names
+from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
+from surrogate_fmu.manifest import DomainPolicy, ZMode
+from surrogate_fmu.variables import Causality, find_variable
+
+_SNAPSHOT_FORMAT = "surrogate-fmu FMU snapshot 1"
+_HEAD = 32  # SHA-256 in front of a snapshot
+_KEPT_MESSAGES = 1000
+_loading = threading.Lock()  # loading and unloading a library from several threads at once is not safe everywhere
+
+
+class Message(NamedTuple):
+    """What the FMU logged: an fmi2Status, a category and a sentence."""
+
+    status: int
+    category: str
+    text: str
+
+
+class FmuSession:
+    """A surrogate in an FMU (FMI 2.0 co-simulation); every call means what it means for `runtime.session.Session`.
+
+    What the FMU refuses is raised as the `SessionError` that it named in its message, and undone: values go back to what
+    they were, and a refused initialization starts over from fmi2Reset with the values that were set.
+
+    Args:
+        path: of the FMU, or an `UnpackedFmu`.
+        seed: of the latents, 0 to 2^31 - 1, the range of fmi2Integer.
+        z_mode: where the latents come from; `external` needs an FMU built with external latents.
+        domain_policy: what to do outside the training domain.
+        parameters: values of parameters (and first inputs) by name, in their units.
+        device: "cpu", "cuda", "cuda:1"; it is looked for in `initialize`.
+        start_time: where the master's clock starts [s].
+
+    Raises:
+        BuildError: the file is no FMU of a surrogate.
+        SessionError: the FMU cannot be instantiated; the message is the FMU's own.
+        InputError: a parameter is unknown or its value cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path | str | UnpackedFmu,
+        seed: int = 0,
+        z_mode: ZMode | str = ZMode.SAMPLED,
+        domain_policy: DomainPolicy | str = DomainPolicy.WARN,
+        parameters: Mapping[str, Any] | None = None,
+        device: str = "cpu",
+        start_time: float = 0.0,
+    ) -> None:
+        unpacked = path if isinstance(path, UnpackedFmu) else unpack_fmu(path)
+        self._unpacked = unpacked  # keeps the files
+        self.manifest = unpacked.manifest
+        self._lock = threading.RLock()
+        self._references = {v.name: v.valueReference for v in unpacked.description.modelVariables}
+        self._elements = {v.name: [self._references[name] for name in scalar_names(v)] for v in self.manifest.variables}
+        self._condition = [vr for v in self.manifest.condition for vr in self._elements[v.name]]
+        self._output_references = [vr for v in self.manifest.outputs for vr in self._elements[v.name]]
+        self._latents = [self._role(f"{Role.LATENT}[{i + 1}]") for i in range(self.manifest.latent_dim)]
+        self._start_time = start_time
+        self._device = device
+        self._seed, self._z_mode, self._domain_policy = 0, ZMode.SAMPLED, DomainPolicy.WARN
+        self._step_index = 0
+        self._running = self._closed = False
+        self._log: deque[Message] = deque(maxlen=_KEPT_MESSAGES)
+        self._recent: list[Message] = []
+        self._fmu = self._instantiate()
+        self._known: dict[int, float] = {}
+        self.configure(seed, z_mode, domain_policy)
+        self._declared = (self._seed, self._z_mode, self._domain_policy)
+        self._fmu_reset_values()
+        self.set_values(parameters or {})
+
+    # -- before the run ------------------------------------------------------------------------------------------
+
+    def configure(
+        self, seed: int | None = None, z_mode: ZMode | str | None = None, domain_policy: DomainPolicy | str | None = None
+    ) -> None:
+        """Change what is fixed for a run; see `Session.configure`."""
+        with self._lock:
+            self._check_open("configure")
+            if self._running:
+                raise CallOrderError("configure is not allowed while the session is running: call reset first")
+            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= INTEGER_MAX):
+                raise InputError(f"seed {seed!r} must be a whole number from 0 to {INTEGER_MAX} in an FMU")
+            try:
+                z_mode = self._z_mode if z_mode is None else ZMode(z_mode)
+                domain_policy = self._domain_policy if domain_policy is None else DomainPolicy(domain_policy)
+            except ValueError as error:
+                raise InputError(f"{error}; known are {[m.value for m in (*ZMode, *DomainPolicy)]}") from None
+            self._seed, self._z_mode, self._domain_policy = self._seed if seed is None else seed, z_mode, domain_policy
+            self._write_configuration()
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Set inputs, and before the run parameters, by name in their units. All are taken, or none."""
+        with self._lock:
+            self._check_open("set_values")
+            self._write(*self._scalars_of(values))
+
+    def initialize(self, z: Any = None) -> dict[str, Any]:
+        """Start the run and return the outputs at its start; see `Session.initialize`."""
+        with self._lock:
+            self._check_open("initialize")
+            if self._running:
+                raise CallOrderError("initialize is not allowed while the session is running: call reset to start again")
+            self._write(*self._scalars_of({}, z, "initialize"))
+            try:
+                self._call(self._fmu.setupExperiment, None, self._start_time)
+                self._call(self._fmu.enterInitializationMode)
+                self._call(self._fmu.exitInitializationMode)
+            except SessionError:
+                known = dict(self._known)
+                self._fmu.reset()
+                self._fmu_reset_values()
+                self._write(list(known), list(known.values()))
+                raise
+            self._running, self._step_index = True, 0
+            return self.outputs
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    def do_step(
+        self, inputs: Mapping[str, Any] | None = None, z: Any = None, communication_step_size: float | None = None
+    ) -> dict[str, Any]:
+        """Advance once and return the outputs at the end; see `Session.do_step`."""
+        with self._lock:
+            self._check_open("do_step")
+            step = self.manifest.step_size
+            size = step if communication_step_size is None else communication_step_size
+            references: list[int] = []
+            before: list[float] = []
+            if inputs or z is not None:
+                references, values = self._scalars_of(inputs or {}, z, "do_step")
+                before = [self._known[vr] for vr in references]
+                self._write(references, values)
+            try:
+                self._call(self._fmu.doStep, self._start_time + self._step_index * step, size)
+            except SessionError:
+                self._write(references, before)
+                raise
+            self._step_index += round(size / step)
+            return self.outputs
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Outputs at the last communication point by name: a float, or an array (shape) for array variables."""
+        with self._lock:
+            self._check_open("outputs")
+            if not self._running:
+                raise CallOrderError("outputs is not allowed while the session is instantiated: call initialize first")
+            return self._arranged(self.manifest.outputs, self._call(self._fmu.getReal, self._output_references))
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Present values of inputs and parameters by name, as the FMU reads them back."""
+        with self._lock:
+            self._check_open("values")
+            return self._arranged(self.manifest.condition, self._call(self._fmu.getReal, self._condition))
+
+    @property
+    def in_domain(self) -> bool:
+        """Whether the last step lay inside the training domain."""
+        with self._lock:
+            return bool(self._call(self._fmu.getBoolean, [self._role(Role.IN_DOMAIN)])[0])
+
+    @property
+    def domain_distance(self) -> float:
+        """Distance from the training domain in widths of the range of the worst variable; 0 inside."""
+        with self._lock:
+            return float(self._call(self._fmu.getReal, [self._role(Role.DOMAIN_DISTANCE)])[0])
+
+    @property
+    def seed(self) -> int:
+        """Seed of the latents."""
+        return self._seed
+
+    @property
+    def z_mode(self) -> ZMode:
+        """Where the latents come from."""
+        return self._z_mode
+
+    @property
+    def domain_policy(self) -> DomainPolicy:
+        """What happens outside the training domain."""
+        return self._domain_policy
+
+    @property
+    def step_index(self) -> int:
+        """Generator steps taken since the start."""
+        return self._step_index
+
+    @property
+    def time(self) -> float:
+        """Time since the start [s]."""
+        return self._step_index * self.manifest.step_size
+
+    @property
+    def log(self) -> tuple[Message, ...]:
+        """What the FMU logged, the last thousand messages."""
+        return tuple(self._log)
+
+    # -- going back, going on elsewhere, ending ----------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """fmi2Reset; then the seed, z_mode and policy that the session was made with."""
+        with self._lock:
+            self._check_open("reset")
+            self._call(self._fmu.reset)
+            self._seed, self._z_mode, self._domain_policy = self._declared
+            self._running, self._step_index = False, 0
+            self._fmu_reset_values()
+
+    def snapshot(self) -> bytes:
+        """The serialized FMU state and the master's count of steps."""
+        with self._lock:
+            self._check_open("snapshot")
+            state = self._call(self._fmu.getFMUstate)
+            try:
+                serialized: bytes = self._call(self._fmu.serializeFMUstate, state)
+            finally:
+                self._fmu.freeFMUstate(state)
+            content = {
+                "format": _SNAPSHOT_FORMAT,
+                "running": self._running,
+                "step_index": self._step_index,
+                "start_time": self._start_time,
+                "configuration": [self._seed, self._z_mode, self._domain_policy],
+            }
+            text = json.dumps(content).encode() + b"\n" + serialized
+            return hashlib.sha256(text).digest() + text
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a snapshot of any session of the same FMU.
+
+        Raises:
+            SnapshotError: it is damaged, of another version, or of another FMU.
+        """
+        with self._lock:
+            self._check_open("restore")
+            head, text = snapshot[:_HEAD], snapshot[_HEAD:]
+            if len(head) < _HEAD or hashlib.sha256(text).digest() != head:
+                raise SnapshotError(f"the snapshot of {len(snapshot)} bytes is damaged; use the bytes that snapshot() gave")
+            line, _, serialized = text.partition(b"\n")
+            content = json.loads(line)
+            if content.get("format") != _SNAPSHOT_FORMAT:
+                raise SnapshotError(f"the snapshot has the format {content.get('format')!r}, expected {_SNAPSHOT_FORMAT!r}")
+            state = self._call(self._fmu.deSerializeFMUstate, serialized)
+            try:
+                self._call(self._fmu.setFMUstate, state)
+            finally:
+                self._fmu.freeFMUstate(state)
+            self._running, self._step_index = content["running"], content["step_index"]
+            self._start_time = content["start_time"]
+            seed, z_mode, domain_policy = content["configuration"]
+            self._seed, self._z_mode, self._domain_policy = seed, ZMode(z_mode), DomainPolicy(domain_policy)
+            self._read_known()
+
+    def close(self) -> None:
+        """Free the instance; every later call but `close` is refused."""
+        with self._lock:
+            self._closed = True
+            self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _instantiate(self) -> Any:
+        description, log, recent = self._unpacked.description, self._log, self._recent
+
+        def take_message(environment: Any, name: bytes, status: int, category: bytes | None, text: bytes) -> None:
+            # The text is a printf format; FMPy's own proxy for that is one per process and would redirect other FMUs.
+            sentence = text.decode("utf-8", "replace").replace("%%", "%")
+            message = Message(status, (category or b"").decode(), sentence)
+            log.append(message)
+            recent.append(message)
+
+        callbacks = fmi2CallbackFunctions()
+        callbacks.logger = fmi2CallbackLoggerTYPE(take_message)
+        with _loading:
+            fmu = FMU2Slave(
+                instanceName=description.modelName,
+                guid=description.guid,
+                unzipDirectory=str(self._unpacked.folder.resolve()),
+                modelIdentifier=description.coSimulation.modelIdentifier,
+            )
+            try:
+                fmu.instantiate(callbacks=callbacks, loggingOn=True)
+            except Exception as error:
+                fmu.freeLibrary()
+                raise _refusal(recent, f"the FMU {description.modelName!r} cannot be instantiated ({error})") from error
+        self._finalizer = weakref.finalize(self, _free, fmu)
+        return fmu
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the FMU; a status or a message that says it refused is raised."""
+        self._recent.clear()
+        try:
+            result = function(*arguments)
+        except FMICallException as error:
+            raise _refusal(self._recent, f"{error.function} was refused with status {error.status}") from None
+        if self._recent and any(message.status >= fmi2Error for message in self._recent):
+            raise _refusal(self._recent, "the FMU logged an error")
+        return result
+
+    def _write(self, references: list[int], values: list[float]) -> None:
+        if not references:
+            return
+        try:
+            self._call(self._fmu.setReal, references, values)
+        except SessionError:
+            # A good write takes back the refusal that the FMU holds against its next step.
+            self._fmu.setReal(references, [self._known[vr] for vr in references])
+            raise
+        self._known.update(zip(references, values, strict=True))
+
+    def _scalars_of(self, values: Mapping[str, Any], z: Any = None, call: str = "") -> tuple[list[int], list[float]]:
+        references: list[int] = []
+        scalars: list[float] = []
+        for name, value in values.items():
+            variable = find_variable(self.manifest.variables, name)
+            if variable.causality is Causality.OUTPUT:
+                raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
+            if variable.causality is Causality.PARAMETER and self._running:
+                raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
+            try:
+                array = np.asarray(value, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{name!r}: expected a number in {variable.unit!r}, got {value!r}") from error
+            if array.shape != variable.shape:
+                raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
+            references += self._elements[name]
+            scalars += array.ravel().tolist()
+        if z is not None:
+            if self._z_mode is not ZMode.EXTERNAL:
+                raise InputError(f"{call} was given z, but z_mode is {self._z_mode}; use z_mode='external' or leave z out")
+            latent = np.asarray(z, dtype=np.float64)
+            if latent.shape != (len(self._latents),):
+                raise InputError(f"z: expected {len(self._latents)} numbers (run latents, then step latents), got {z!r}")
+            if None in self._latents:
+                raise InputError("z was given, but this FMU was built without latent inputs; build it with --external-latents")
+            references += [vr for vr in self._latents if vr is not None]
+            scalars += latent.tolist()
+        return references, scalars
+
+    def _fmu_reset_values(self) -> None:
+        self._read_known()
+        self._write_configuration()
+        self._call(self._fmu.setString, [self._role(Role.DEVICE)], [self._device])
+
+    def _write_configuration(self) -> None:
+        values = {
+            Role.SEED: self._seed,
+            Role.Z_MODE: Z_MODES.index(self._z_mode) + 1,
+            Role.DOMAIN_POLICY: DOMAIN_POLICIES.index(self._domain_policy) + 1,
+        }
+        self._call(self._fmu.setInteger, [self._role(role) for role in values], list(values.values()))
+
+    def _read_known(self) -> None:
+        references = self._condition + [vr for vr in self._latents if vr is not None]
+        values = self._call(self._fmu.getReal, references) if references else []
+        self._known = dict(zip(references, values, strict=True))
+
+    def _role(self, name: str) -> int | None:
+        return self._references.get(f"surrogate.{name}", self._references.get(name))
+
+    def _arranged(self, variables: Any, scalars: list[float]) -> dict[str, Any]:
+        arranged: dict[str, Any] = {}
+        position = 0
+        for variable in variables:
+            part = scalars[position : position + variable.size]
+            arranged[variable.name] = np.array(part).reshape(variable.shape) if variable.shape else part[0]
+            position += variable.size
+        return arranged
+
+    def _check_open(self, call: str) -> None:
+        if self._closed:
+            raise CallOrderError(f"{call} is not allowed while the session is closed: make a new session")
+
+
+def _free(fmu: Any) -> None:
+    with _loading:
+        fmu.freeInstance()
+
+
+def _refusal(messages: list[Message], otherwise: str) -> SessionError:
+    """The error that the FMU named in its last message of the form `ClassName: sentence`."""
+    for message in reversed(messages):
+        for line in message.text.splitlines():
+            name, separator, sentence = line.partition(": ")
+            kind = getattr(errors, name, None) if separator and name.isidentifier() else None
+            if isinstance(kind, type) and issubclass(kind, errors.SurrogateError):
+                return kind(sentence) if issubclass(kind, SessionError) else SessionError(f"{name}: {sentence}")
+    return SessionError("; ".join([otherwise, *(message.text for message in messages)]))
