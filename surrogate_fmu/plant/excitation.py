@@ -6,88 +6,15 @@ by a budget: the integral of an input (a charge, a volume) computed from nominal
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc
 
+from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign
+
 Array = NDArray[np.float64]
-
-
-class Excitation(StrEnum):
-    """Families of input signals."""
-
-    CONSTANT = "constant"
-    STEPS = "steps"
-    RAMPS = "ramps"
-    PULSES = "pulses"
-    NOISE = "noise"
-    RESTS = "rests"
-    DECAYS = "decays"
-
-
-@dataclass(frozen=True)
-class InputDesign:
-    """How one input is excited.
-
-    Attributes:
-        min, max: the range of levels, in the input's unit.
-        excitations: the families, taken in turn over the schedules.
-        hold_s: shortest and longest time [s] that a level, ramp, pulse or decay lasts.
-        includes_zero: whether rests and pulses fall back to 0 (else to a base level of the schedule).
-    """
-
-    min: float
-    max: float
-    excitations: tuple[Excitation, ...]
-    hold_s: tuple[float, float]
-    includes_zero: bool = False
-
-    def __post_init__(self) -> None:
-        if self.min >= self.max:
-            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
-        if not 0 < self.hold_s[0] <= self.hold_s[1]:
-            raise ValueError(f"hold_s {list(self.hold_s)} must be two ascending times above 0")
-        if not self.excitations:
-            raise ValueError("excitations is empty; name at least one")
-
-
-@dataclass(frozen=True)
-class Range:
-    """An interval to draw from."""
-
-    min: float
-    max: float
-
-    def __post_init__(self) -> None:
-        if self.min >= self.max:
-            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Bounds on `parameter + gain * integral of input`, kept by limiting the input.
-
-    At every moment the input must be sustainable for `reserve_s` more seconds, so it tapers towards a bound.
-    """
-
-    input: str
-    parameter: str
-    gain: float
-    min: float
-    max: float
-    reserve_s: float
-
-
-@dataclass(frozen=True)
-class Design:
-    """The joint design of all inputs and parameters."""
-
-    inputs: Mapping[str, InputDesign]
-    parameters: Mapping[str, Range] = field(default_factory=dict)
-    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True)

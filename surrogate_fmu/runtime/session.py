@@ -471,8 +471,7 @@ def _encode_array(values: NDArray[Any]) -> str:
 
 
 def _decode_array(text: str, dtype: Any) -> NDArray[Any]:
-    values: NDArray[Any] = np.frombuffer(base64.b64decode(text), dtype=dtype)
-    return values.copy()
+    return np.array(np.frombuffer(base64.b64decode(text), dtype=dtype))
 
 
 def _read_snapshot(snapshot: bytes) -> dict[str, Any]:

@@ -98,7 +98,8 @@ class TrainingConfig:
     Attributes:
         objective: what it is trained on.
         seed: of weights, batches and latents.
-        budget_cpu_s: CPU seconds of this process until training stops; the learning rate falls to its end by then.
+        updates: length of the training.
+        budget_cpu_s: CPU seconds of this process after which training ends in any case, complete.
         batch_size: windows per update.
         window_steps: shortest and longest window; windows start at the runs' start and grow over the first half.
         learning_rate: at the start; falls along a half cosine.
@@ -111,7 +112,8 @@ class TrainingConfig:
 
     objective: Objective = Objective.ENERGY
     seed: int = 0
-    budget_cpu_s: float = 230.0
+    updates: int = 3000
+    budget_cpu_s: float = 3600.0
     batch_size: int = 64
     window_steps: tuple[int, int] = (20, 120)
     learning_rate: float = 2e-3
@@ -127,5 +129,6 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.window_steps[0] <= self.window_steps[1]:
             raise ValueError(f"window_steps {list(self.window_steps)} must be two ascending numbers of steps")
-        if self.budget_cpu_s <= 0:
-            raise ValueError(f"budget_cpu_s {self.budget_cpu_s} must be above 0")
+        for name in ("updates", "budget_cpu_s", "batch_size", "validations", "validation_members", "threads"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} {getattr(self, name)} must be above 0")

@@ -1,1 +1,15 @@
-"""Training objectives, one file each."""
+"""Training objectives, one file each; an `ObjectiveTerm` turns a batch of windows into the generator's loss."""
+
+from surrogate_fmu.dataset.scaling import Scaling
+from surrogate_fmu.training.config import Objective, TrainingConfig
+from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
+from surrogate_fmu.training.objectives.adversarial import AdversarialObjective
+from surrogate_fmu.training.objectives.protocol import WindowObjective
+from surrogate_fmu.training.objectives.scoring import ScoringObjective
+
+
+def make_objective(config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling) -> WindowObjective:
+    """The objective that the configuration names."""
+    if config.objective is Objective.ENERGY:
+        return ScoringObjective(config, scaling)
+    return AdversarialObjective(config, generator, scaling)

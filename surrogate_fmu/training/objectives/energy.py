@@ -6,6 +6,8 @@ The fair estimator averages |Y_i - Y_j| over i != j only, so its expectation doe
 least where the members' law is the data's law. In one dimension it is the CRPS.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,9 @@ def fair_crps(members: Tensor, observed: Tensor) -> Tensor:
     skill = (members - observed).abs().mean(dim=0)
     # Sum over pairs from order statistics: sum_i (2 i - n - 1) y_(i), i = 1..n.
     ordered = members.sort(dim=0).values
-    weights = (2.0 * torch.arange(1, count + 1, device=members.device, dtype=members.dtype) - count - 1).reshape(-1, *[1] * observed.dim())
+    weights = (2.0 * torch.arange(1, count + 1, device=members.device, dtype=members.dtype) - count - 1).reshape(
+        -1, *[1] * observed.dim()
+    )
     spread = (weights * ordered).sum(dim=0) / (count * (count - 1))
     return skill - spread
 
@@ -28,7 +32,8 @@ def fair_energy_score(members: Tensor, observed: Tensor) -> Tensor:
     count = members.shape[0]
     skill = ((members - observed).square().sum(dim=-1) + _TINY).sqrt().mean(dim=0)
     gaps = ((members[:, None] - members[None]).square().sum(dim=-1) + _TINY).sqrt()
-    return skill - 0.5 * gaps.sum(dim=(0, 1)) / (count * (count - 1))
+    score: Tensor = skill - 0.5 * gaps.sum(dim=(0, 1)) / (count * (count - 1))
+    return score
 
 
 def path_score(members: Tensor, observed: Tensor, path_weight: float) -> Tensor:
@@ -40,5 +45,6 @@ def path_score(members: Tensor, observed: Tensor, path_weight: float) -> Tensor:
     if path_weight == 0.0:
         return single
     size = observed.shape[1] * observed.shape[2]
-    path = fair_energy_score(members.flatten(2), observed.flatten(1)).mean() / size**0.5
-    return (1.0 - path_weight) * single + path_weight * path
+    path = fair_energy_score(members.flatten(2), observed.flatten(1)).mean() / math.sqrt(size)
+    score: Tensor = (1.0 - path_weight) * single + path_weight * path
+    return score

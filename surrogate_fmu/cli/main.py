@@ -1,0 +1,46 @@
+"""`surrogate-fmu`: the verbs, and how errors leave the process."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+from surrogate_fmu.errors import SurrogateError
+
+VERBS = ("record", "train", "build", "verify", "serve", "inspect")
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser with all verbs; verb modules import nothing heavy until they run."""
+    parser = argparse.ArgumentParser(
+        prog="surrogate-fmu",
+        description="Record a slow co-simulation component, train a conditional generator on it, and put it in its place.",
+        epilog="The usual order: record, train, build, verify; serve for gRPC; inspect looks into any file made here.",
+    )
+    parser.add_argument("--version", action="version", version=f"surrogate-fmu {metadata.version('surrogate-fmu')}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        module = importlib.import_module(f"surrogate_fmu.cli.{verb}")
+        subparser = verbs.add_parser(verb, help=module.HELP, description=module.HELP)
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; errors of the package become a sentence on stderr and their exit code."""
+    parsed = make_parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except SurrogateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

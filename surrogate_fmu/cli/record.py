@@ -1,0 +1,72 @@
+"""`surrogate-fmu record`: run the plant through designed schedules."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from surrogate_fmu.errors import ConfigError, PlantError
+
+HELP = "record the plant: designed inputs, parallel runs, resumable"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("config", type=Path, help="the surrogate.toml")
+    parser.add_argument("--set", dest="splits", action="append", help="train, validation or test; default all in the file")
+    parser.add_argument("--jobs", type=int, help="worker processes; default one per core")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the datasets; default the one that the file names")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record, and say what was left out."""
+    from tqdm import tqdm
+
+    from surrogate_fmu.config import load_config
+    from surrogate_fmu.dataset.store import write_trajectories
+    from surrogate_fmu.plant.excitation import draw_schedules
+    from surrogate_fmu.plant.protocol import load_plant
+    from surrogate_fmu.plant.record import record
+    from surrogate_fmu.schema import encode
+
+    config = load_config(arguments.config)
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ConfigError(f"--jobs {arguments.jobs} must be at least 1")
+    splits = arguments.splits or list(config.recording.sets)
+    for split in splits:
+        if split not in config.recording.sets:
+            raise config.error(("recording", "sets"), f"there is no set {split!r}; there are {', '.join(config.recording.sets)}")
+    plant = load_plant(config.surrogate.plant, config.folder)
+    config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
+    failed = 0
+    for split in splits:
+        entry = config.recording.sets[split]
+        target = config.dataset_path(split)
+        if arguments.output:
+            target = arguments.output / target.name
+
+        def progress(done: Iterator[Any], total: int, split: str = split) -> Iterator[Any]:
+            return iter(tqdm(done, total=total, desc=f"recording {split}", unit="run"))
+
+        recording = record(
+            config.surrogate.plant,
+            config.folder,
+            draw_schedules(
+                config.recording.design, entry.schedules, config.recording.steps, plant.communication_step_size, entry.seed
+            ),
+            entry.individuals,
+            entry.seed,
+            target.with_suffix(".runs"),
+            arguments.jobs,
+            progress,
+            {"plant": config.surrogate.plant, "set": encode(entry), "design": encode(config.recording.design)},
+        )
+        write_trajectories(recording.trajectories, target)
+        runs = recording.trajectories
+        print(f"{target}: {len(runs)} runs of {runs.step_count} steps, {target.stat().st_size / 1e6:.1f} MB")
+        for failure in recording.failures:
+            print(f"  left out: plant seed {failure.plant_seed}, schedule {failure.schedule}: {failure.reason}")
+        failed += len(recording.failures)
+    if failed:
+        raise PlantError(f"{failed} runs failed and were left out; the datasets hold the others")
+    return 0

@@ -1,0 +1,231 @@
+"""One TOML file per surrogate configures every verb; what cannot be used is refused by name and line."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.evaluation.config import VerifyConfig
+from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.plant.design import Design
+from surrogate_fmu.schema import SchemaError, decode, format_path
+from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.units import parse_unit
+from surrogate_fmu.variables import Variable
+
+Path_ = tuple[str | int, ...]
+
+
+class Split(StrEnum):
+    """What a recorded dataset is for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class RecordingSet:
+    """One dataset to record.
+
+    Attributes:
+        schedules: how many different schedules of inputs and parameters.
+        individuals: runs per schedule, each with another plant seed.
+        seed: of schedules and individuals.
+    """
+
+    schedules: int
+    individuals: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.schedules, self.individuals) < 1:
+            raise ValueError(f"schedules {self.schedules} and individuals {self.individuals} must be at least 1")
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """How the plant is recorded.
+
+    Attributes:
+        steps: communication steps per run.
+        sets: the datasets, by split.
+        design: of inputs and parameters, the same for all sets.
+    """
+
+    steps: int
+    sets: Mapping[str, RecordingSet]
+    design: Design
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps {self.steps} must be at least 1")
+        unknown = set(self.sets) - {split.value for split in Split}
+        if unknown:
+            raise ValueError(f"sets {sorted(unknown)} are unknown; use {', '.join(Split)}")
+
+
+@dataclass(frozen=True)
+class SurrogateSection:
+    """What the surrogate is called and what it stands for.
+
+    Attributes:
+        name: letters, digits, underscores.
+        plant: `file.py:ClassName`, the file beside this configuration.
+        data: folder of the datasets, beside this configuration.
+        bundle: the trained bundle, beside this configuration.
+    """
+
+    name: str
+    plant: str
+    description: str = ""
+    data: str = "data"
+    bundle: str = ""
+
+
+@dataclass(frozen=True)
+class _File:
+    surrogate: SurrogateSection
+    variables: Mapping[str, str]
+    recording: RecordingConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    build: BuildConfig = field(default_factory=BuildConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+
+
+@dataclass(frozen=True)
+class SurrogateConfig(_File):
+    """A read configuration file.
+
+    Attributes:
+        path: the file.
+        text: its content, for line numbers.
+    """
+
+    path: Path = Path()
+    text: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths are seen from."""
+        return self.path.parent
+
+    @property
+    def bundle_path(self) -> Path:
+        """Where the bundle is written and read."""
+        return self.folder / (self.surrogate.bundle or f"{self.surrogate.name}.bundle")
+
+    def dataset_path(self, split: Split | str) -> Path:
+        """Where the dataset of a split is written and read."""
+        return self.folder / self.surrogate.data / f"{Split(split)}.nc"
+
+    def check_variables(self, variables: Sequence[Variable], owner: str) -> None:
+        """Compare `[variables]` with what a plant or dataset has.
+
+        Raises:
+            ConfigError: a variable is missing on either side, or its unit differs.
+        """
+        found = {variable.name: variable.unit for variable in variables}
+        for name, unit in self.variables.items():
+            if name not in found:
+                raise self.error(("variables", name), f"{owner} has no variable {name!r}; it has {', '.join(found)}")
+            if found[name] != unit:
+                raise self.error(("variables", name), f"the unit is {unit!r} here, {owner} has {found[name]!r}")
+        for name, unit in found.items():
+            if name not in self.variables:
+                raise self.error(("variables",), f'{owner} has the variable {name!r}, it is missing here; add {name} = "{unit}"')
+
+    def error(self, path: Path_, problem: str) -> ConfigError:
+        """A ConfigError that names the file, line and key."""
+        return _config_error(self.path, self.text, path, problem)
+
+
+def load_config(path: Path | str) -> SurrogateConfig:
+    """Read and check a surrogate.toml.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a key, value, unit or name cannot be used; with the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no configuration at {path}; models/dfn_cell/surrogate.toml is one to start from")
+    text = path.read_text(encoding="utf-8")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        file = decode(_File, data)
+    except SchemaError as error:
+        raise _config_error(path, text, error.path, error.problem) from error
+    config = SurrogateConfig(**{name: getattr(file, name) for name in file.__dataclass_fields__}, path=path, text=text)
+    _check_names(config)
+    return config
+
+
+def find_line(text: str, path: Path_) -> int:
+    """The line (from 1) where a key of a TOML text is set, or of the innermost table around it that can be found."""
+    best, best_depth = 1, -1
+    table: list[str | int] = []
+    counts: dict[tuple[str | int, ...], int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        here: list[str | int] | None = None
+        if header := _HEADER.match(line):
+            names: list[str | int] = [name.strip().strip("\"'") for name in header[2].split(".")]
+            table = []
+            for name in names:
+                table.append(name)
+                if tuple(table) in counts and len(table) < len(names):
+                    table.append(counts[tuple(table)] - 1)
+            if header[1] == "[[":
+                counts[tuple(table)] = counts.get(tuple(table), 0) + 1
+                table.append(counts[tuple(table)] - 1)
+            here = table
+        elif key := _KEY.match(line):
+            here = [*table, *(name.strip().strip("\"'") for name in key[1].split("."))]
+        if here is not None and len(here) > best_depth and tuple(here) == path[: len(here)]:
+            best, best_depth = number, len(here)
+    return best
+
+
+_HEADER = re.compile(r"\s*(\[\[?)([^\]]+)\]")
+_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+
+
+def _config_error(path: Path, text: str, where: Path_, problem: str) -> ConfigError:
+    prefix = f"{path}:{find_line(text, where)}: "
+    return ConfigError(prefix + (f"{format_path(where)}: " if where else "") + problem)
+
+
+def _check_names(config: SurrogateConfig) -> None:
+    for name, unit in config.variables.items():
+        try:
+            parse_unit(unit)
+        except ValueError as error:
+            raise config.error(("variables", name), str(error)) from None
+    design, generator = config.recording.design, config.training.generator
+    used: list[tuple[Path_, str]] = []
+    base: Path_ = ("recording", "design")
+    used += [((*base, "inputs", name), name) for name in design.inputs]
+    used += [((*base, "parameters", name), name) for name in design.parameters]
+    for index, budget in enumerate(design.budgets):
+        used += [((*base, "budgets", index, key), getattr(budget, key)) for key in ("input", "parameter")]
+        _check_member(config, (*base, "budgets", index, "input"), budget.input, design.inputs)
+        _check_member(config, (*base, "budgets", index, "parameter"), budget.parameter, design.parameters)
+    for index, balance in enumerate(generator.balances):
+        used.append((("training", "generator", "balances", index, "output"), balance.output))
+    for index, check in enumerate(config.verify.balances):
+        used += [(("verify", "balances", index, key), getattr(check, key)) for key in ("input", "output")]
+    for path, name in used:
+        _check_member(config, path, name, config.variables)
+
+
+def _check_member(config: SurrogateConfig, path: Path_, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise config.error(path, f"there is no {name!r} here; there are {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""Critics: networks that score how real a trajectory looks."""

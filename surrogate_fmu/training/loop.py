@@ -1,0 +1,235 @@
+"""The training loop: windows, objective, averaged weights, validation, checkpoints."""
+
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogate_fmu.dataset.scaling import measure_scaling
+from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.errors import TrainingError
+from surrogate_fmu.schema import encode
+from surrogate_fmu.training.balances import fit_balances
+from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
+from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
+from surrogate_fmu.training.objectives import make_objective
+from surrogate_fmu.training.rollout import draw_latents
+from surrogate_fmu.training.validation import Validation, ValidationScore
+
+_WARM_UP_UPDATES = 50  # learning rate rises over the first updates
+_CURRICULUM = 0.5  # windows reach full length at this share of the training
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands, for a display and the logs."""
+
+    update: int
+    share: float
+    loss: float
+    learning_rate: float
+    cpu_s: float
+    validation: ValidationScore | None
+    best: ValidationScore | None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The generator with the best averaged weights, and how it came about."""
+
+    generator: StateSpaceGenerator
+    best: ValidationScore
+    best_update: int
+    updates: int
+    cpu_s: float
+    ended_by: str
+
+
+def train(
+    training: Trajectories,
+    validation: Trajectories,
+    config: TrainingConfig,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TrainingResult:
+    """Train a generator.
+
+    Training is `config.updates` long, or until the CPU budget is used up, whichever comes first; learning rate and window
+    length follow the larger of the two shares, so either way the training is complete. Where the budget does not bind, equal
+    seeds give equal weights.
+
+    Args:
+        training: runs to learn from.
+        validation: several individuals per schedule; their score picks the weights.
+        checkpoint: where to keep the state; written at every validation and when interrupted.
+        resume: go on from the checkpoint.
+        report: called after every update.
+
+    Raises:
+        TrainingError: the loss is not finite, the data do not fit the settings, or the checkpoint cannot be used.
+        KeyboardInterrupt: passed on after the checkpoint is written.
+    """
+    torch.set_num_threads(config.threads)
+    trainer = _Trainer(training, validation, config)
+    if resume:
+        if checkpoint is None:
+            raise TrainingError("resume needs a checkpoint path")
+        trainer.load(read_checkpoint(checkpoint, trainer.fingerprint))
+    try:
+        while not trainer.finished:
+            progress = trainer.update()
+            report(progress)
+            if checkpoint and progress.validation:
+                write_checkpoint(checkpoint, trainer.state())
+    except KeyboardInterrupt:
+        if checkpoint:
+            write_checkpoint(checkpoint, trainer.state())
+        raise
+    return trainer.result()
+
+
+class _Trainer:
+    def __init__(self, training: Trajectories, validation: Trajectories, config: TrainingConfig) -> None:
+        if config.window_steps[1] > training.step_count:
+            raise TrainingError(
+                f"window_steps reaches {config.window_steps[1]}, the runs have {training.step_count} steps; shorten the window"
+            )
+        self._config = config
+        sizes = config.generator
+        scaling = measure_scaling(training, validation)
+        content = [training.checksum(), validation.checksum(), encode(config)]
+        self.fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        with _torch_seed(config.seed):
+            self.generator = StateSpaceGenerator(
+                training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
+            )
+            self._objective = make_objective(config, self.generator, scaling)
+        self._average = copy.deepcopy(self.generator)
+        self._best_weights = copy.deepcopy(self.generator.state_dict())
+        self._optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self._random = torch.Generator().manual_seed(config.seed)
+        self._conditions = torch.tensor(training.conditions(), dtype=torch.float32)
+        self._outputs = torch.tensor(training.outputs, dtype=torch.float32)
+        self._validation = Validation(
+            validation, sizes.run_latent_dim, sizes.step_latent_dim, config.validation_members, seed=config.seed + 1
+        )
+        self._update = 0
+        self._best: ValidationScore | None = None
+        self._best_update = 0
+        self._cpu_before = 0.0
+        self._cpu_start = time.process_time()
+
+    @property
+    def cpu_s(self) -> float:
+        return self._cpu_before + time.process_time() - self._cpu_start
+
+    @property
+    def share(self) -> float:
+        return min(1.0, max(self._update / self._config.updates, self.cpu_s / self._config.budget_cpu_s))
+
+    @property
+    def finished(self) -> bool:
+        return self.share >= 1.0 and self._best is not None
+
+    def update(self) -> Progress:
+        config, share = self._config, self.share
+        shortest, longest = config.window_steps
+        steps = round(shortest + (longest - shortest) * min(1.0, share / _CURRICULUM))
+        rate = config.learning_rate * max(1e-3, 0.5 * (1.0 + math.cos(math.pi * share)))
+        rate *= min(1.0, (self._update + 1) / _WARM_UP_UPDATES)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        runs = torch.randint(len(self._conditions), (config.batch_size,), generator=self._random)
+        conditions, observed = self._conditions[runs, :steps], self._outputs[runs, : steps + 1]
+
+        def roll_members(members: int) -> Tensor:
+            sizes = config.generator
+            latents = draw_latents(members * config.batch_size, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+            rolled = self.generator.roll(conditions.repeat(members, 1, 1), latents)
+            batched: Tensor = rolled.reshape(members, config.batch_size, *rolled.shape[1:])
+            return batched
+
+        loss = self._objective.loss(roll_members, conditions, observed, share)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss.item()} at update {self._update}; lower learning_rate or gradient_clip, and look for "
+                "outliers in the dataset"
+            )
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.generator.parameters(), config.gradient_clip)
+        self._optimiser.step()
+        self._average_weights()
+        self._update += 1
+        return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, self._validate_when_due(share), self._best)
+
+    def _average_weights(self) -> None:
+        # The average forgets the first, wild updates fast.
+        decay = min(self._config.ema_decay, (1 + self._update) / (10 + self._update))
+        with torch.no_grad():
+            for averaged, present in zip(self._average.parameters(), self.generator.parameters(), strict=True):
+                averaged.lerp_(present, 1.0 - decay)
+
+    def _validate_when_due(self, share_before: float) -> ValidationScore | None:
+        count = self._config.validations
+        if int(self.share * count) == int(share_before * count) and self._update > 1:
+            return None
+        score = self._validation.score(self._average)
+        if self._best is None or score.score < self._best.score:
+            self._best, self._best_update = score, self._update
+            self._best_weights = copy.deepcopy(self._average.state_dict())
+        return score
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.fingerprint,
+            "generator": self.generator.state_dict(),
+            "average": self._average.state_dict(),
+            "best_weights": self._best_weights,
+            "best": None if self._best is None else encode(self._best),
+            "best_update": self._best_update,
+            "optimiser": self._optimiser.state_dict(),
+            "objective": self._objective.state(),
+            "random": self._random.get_state(),
+            "update": self._update,
+            "cpu_s": self.cpu_s,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self._average.load_state_dict(state["average"])
+        self._best_weights = state["best_weights"]
+        best = state["best"]
+        self._best = None if best is None else ValidationScore(tuple(best["crps_ratio"]), tuple(best["spread_ratio"]))
+        self._best_update = state["best_update"]
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._objective.load(state["objective"])
+        self._random.set_state(state["random"])
+        self._update = state["update"]
+        self._cpu_before, self._cpu_start = state["cpu_s"], time.process_time()
+
+    def result(self) -> TrainingResult:
+        assert self._best is not None
+        generator = copy.deepcopy(self.generator)
+        generator.load_state_dict(self._best_weights)
+        ended_by = "updates" if self._update >= self._config.updates else "CPU budget"
+        return TrainingResult(generator.eval(), self._best, self._best_update, self._update, self.cpu_s, ended_by)
+
+
+@contextmanager
+def _torch_seed(seed: int) -> Iterator[None]:
+    """Initialise weights from a seed and leave torch's global stream as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

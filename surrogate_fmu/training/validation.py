@@ -1,0 +1,86 @@
+"""The score that picks the weights: CRPS on validation runs against that of the plant's own individuals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.errors import DatasetError
+from surrogate_fmu.training.objectives.energy import fair_crps
+from surrogate_fmu.training.rollout import RollingGenerator, draw_latents
+from surrogate_fmu.variables import Causality
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """Scores per output, in the order of the outputs.
+
+    Attributes:
+        crps_ratio: CRPS of the generator over that of the plant's other individuals, pooled over schedules and steps;
+            1 is a perfect generator.
+        spread_ratio: spread of the members over spread of the individuals, likewise pooled.
+        score: what training minimises over time, the mean of crps_ratio.
+    """
+
+    crps_ratio: tuple[float, ...]
+    spread_ratio: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        return float(np.mean(self.crps_ratio))
+
+    def line(self, names: Sequence[str]) -> str:
+        """One line for a terminal."""
+        return "  ".join(f"{name} {ratio:.3f}" for name, ratio in zip(names, self.crps_ratio, strict=True))
+
+
+class Validation:
+    """Validation runs, grouped by schedule, and draws that are the same at every call.
+
+    Args:
+        trajectories: several individuals per schedule, the same number for each.
+        run_latent_dim, step_latent_dim: of the generator.
+        members: draws per schedule.
+        seed: of the draws.
+
+    Raises:
+        DatasetError: a schedule was run with fewer than three individuals, or their numbers differ.
+    """
+
+    def __init__(self, trajectories: Trajectories, run_latent_dim: int, step_latent_dim: int, members: int, seed: int) -> None:
+        numbers, counts = np.unique(trajectories.schedule, return_counts=True)
+        if counts.min() < 3 or counts.min() != counts.max():
+            raise DatasetError(
+                f"validation needs at least 3 individuals per schedule, the same number for each; got {counts.min()} to "
+                f"{counts.max()}; set individuals in [recording.validation] and record again"
+            )
+        order = np.argsort(trajectories.schedule, kind="stable")
+        plant = torch.tensor(trajectories.outputs[order], dtype=torch.float32)[:, 1:]
+        self._plant = plant.reshape(len(numbers), -1, *plant.shape[1:])
+        first = order.reshape(len(numbers), -1)[:, 0]
+        self._conditions = torch.tensor(trajectories.conditions()[first], dtype=torch.float32).repeat_interleave(members, dim=0)
+        random = torch.Generator().manual_seed(seed)
+        self._latents = draw_latents(len(self._conditions), trajectories.step_count, run_latent_dim, step_latent_dim, random)
+        self._members = members
+        individuals = self._plant.shape[1]
+        others = [[j for j in range(individuals) if j != i] for i in range(individuals)]
+        self._floor = torch.stack([_crps(self._plant[:, others[i]], self._plant[:, i]) for i in range(individuals)]).mean(dim=0)
+        self.names = trajectories.names(Causality.OUTPUT)
+
+    def score(self, generator: RollingGenerator) -> ValidationScore:
+        """Score a generator as it is."""
+        with torch.no_grad():
+            rolled = generator.roll(self._conditions, self._latents)
+        members = rolled.reshape(-1, self._members, *rolled.shape[1:])[:, :, 1:]
+        crps = torch.stack([_crps(members, self._plant[:, i]) for i in range(self._plant.shape[1])]).mean(dim=0)
+        spread = (members.var(dim=1).mean(dim=(0, 1)) / self._plant.var(dim=1).mean(dim=(0, 1))).sqrt()
+        ratio = crps.sum(dim=0) / self._floor.sum(dim=0)
+        return ValidationScore(tuple(ratio.tolist()), tuple(spread.tolist()))
+
+
+def _crps(members: Tensor, observed: Tensor) -> Tensor:
+    """Members (schedule, member, step, output), observed (schedule, step, output) -> (schedule, output)."""
+    return fair_crps(members.transpose(0, 1), observed).mean(dim=1)
