@@ -38,7 +38,7 @@ def generate() -> dict[str, bytes]:
         if protoc.main(arguments) != 0:
             sys.exit(f"protoc refused {PROTO}; its message is above")
         made = Path(folder, PROTO).parent
-        return {name: _inside_package(name, (made / name).read_text()).encode() for name in NAMES}
+        return {name: _inside_package((made / name).read_text()).encode() for name in NAMES}
 
 
 def _find_plugin(name: str) -> str:
@@ -48,11 +48,9 @@ def _find_plugin(name: str) -> str:
     return path
 
 
-def _inside_package(name: str, text: str) -> str:
+def _inside_package(text: str) -> str:
     """Protoc imports by the path of the proto file; the code lives in `surrogate_fmu.service.v1`."""
-    text = text.replace("from surrogate_fmu.v1 import", "from surrogate_fmu.service.v1 import")
-    # mypy-protobuf writes for the stubs of types-grpcio; grpcio itself has no types, and the checks are ours to choose
-    return f"# mypy: ignore-errors\n{text}" if name.endswith("_grpc.pyi") else text
+    return text.replace("from surrogate_fmu.v1 import", "from surrogate_fmu.service.v1 import")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ came from gRPC itself (no connection, no answer in time, a message too large) an
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 
@@ -71,9 +72,10 @@ def status_of(error: SurrogateError) -> tuple[grpc.StatusCode, str, tuple[tuple[
 def error_of(status: grpc.RpcError, target: str) -> SurrogateError:
     """The error behind a failed call to the service at `target`."""
     code, details = status.code(), status.details() or ""
-    for key, value in status.trailing_metadata() or ():
-        if key == ERROR_KEY and value in _CLASSES:
-            return _CLASSES[value](details)
+    metadata: Any = status.trailing_metadata() or ()  # pairs of text; the stubs of grpc say otherwise
+    kind = dict(metadata).get(ERROR_KEY)
+    if kind in _CLASSES:
+        return _CLASSES[kind](details)
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServiceError(f"the service at {target} cannot be reached ({details}); is `surrogate-fmu serve` running there?")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
