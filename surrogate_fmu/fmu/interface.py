@@ -165,7 +165,7 @@ def _surrogate_extras(manifest: Manifest, external_latents: bool) -> list[Scalar
 
 
 def _parameter(role: Role, kind: Kind, start: int | str, description: str) -> Scalar:
-    return Scalar(role, kind, Causality.PARAMETER, Variability.FIXED, Initial.EXACT, start, description, role=role)
+    return Scalar(role.value, kind, Causality.PARAMETER, Variability.FIXED, Initial.EXACT, start, description, role=role)
 
 
 def _seed(description: str) -> Scalar:
@@ -179,4 +179,4 @@ def _choice(role: Role, count: int, description: str) -> Scalar:
 def _output(role: Role, kind: Kind, description: str) -> Scalar:
     variability = Variability.CONTINUOUS if kind is Kind.REAL else Variability.DISCRETE
     unit = "1" if kind is Kind.REAL else None
-    return Scalar(role, kind, Causality.OUTPUT, variability, Initial.CALCULATED, None, description, unit, role=role)
+    return Scalar(role.value, kind, Causality.OUTPUT, variability, Initial.CALCULATED, None, description, unit, role=role)

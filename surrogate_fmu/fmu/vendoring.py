@@ -13,6 +13,8 @@ from surrogate_fmu.errors import BuildError
 
 _PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).resolve().parents[1]
+# The package's own __init__ offers names of parts that are not copied.
+_ROOT_SOURCE = '"""What an FMU needs of surrogate-fmu, for this FMU alone."""\n'
 
 
 def import_closure(entries: Iterable[str], extra_sources: Iterable[str] = ()) -> dict[str, str]:
@@ -28,12 +30,12 @@ def import_closure(entries: Iterable[str], extra_sources: Iterable[str] = ()) ->
     waiting = list(entries)
     for source in extra_sources:
         waiting += _imported(source)
-    found: dict[str, str] = {}
+    found = {"__init__.py": _ROOT_SOURCE}
     while waiting:
         module = waiting.pop()
-        parents = module.split(".")
-        for depth in range(1, len(parents) + 1):
-            path = _module_path(parents[1:depth])
+        parts = module.split(".")[1:]
+        for depth in range(1, len(parts) + 1):
+            path = _module_path(parts[:depth])
             if path is None:
                 raise BuildError(f"the FMU needs the module {module}, which this installation does not have; install it anew")
             name = path.relative_to(_ROOT).as_posix()
@@ -55,19 +57,25 @@ def vendored_files(sources: Mapping[str, str], package: str) -> dict[str, bytes]
 
 def _module_path(parts: list[str]) -> Path | None:
     base = _ROOT.joinpath(*parts)
-    for candidate in (base / "__init__.py", base.with_suffix(".py")):
-        if (parts or candidate.name == "__init__.py") and candidate.is_file():
-            return candidate
-    return None
+    candidates = (base / "__init__.py", base.with_suffix(".py"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _imported(source: str) -> list[str]:
-    """Modules of this package that a source imports, wherever in it; names that are no modules are left out."""
+    """Modules of this package that a source imports when it runs, wherever in it."""
     modules: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    waiting: list[ast.AST] = [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
             modules.append(node.module)
-            modules += [f"{node.module}.{a.name}" for a in node.names if _module_path([*node.module.split(".")[1:], a.name])]
+            if node.module.partition(".")[0] == _PACKAGE:
+                parts = node.module.split(".")[1:]
+                modules += [f"{node.module}.{alias.name}" for alias in node.names if _module_path([*parts, alias.name])]
     return [module for module in modules if module.partition(".")[0] == _PACKAGE]

@@ -354,10 +354,15 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         self.log_queue.clear()  # logging while an exception is pending would lose the exception
         for kept in (type(self), self, self.log_queue):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        raise _FatalRefusalError(_message(error)) from None
+        raise fatal_refusal(error) from None
 
 
 _ERRORS = {cls.__name__: cls for cls in (CallOrderError, InputError)}
+
+
+def fatal_refusal(error: Exception) -> Exception:
+    """An exception of which PythonFMU logs the sentence; after instantiation raise it by `Slave._refuse_fatally` only."""
+    return _FatalRefusalError(_message(error))
 
 
 def _message(error: Exception) -> str:

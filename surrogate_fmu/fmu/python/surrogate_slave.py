@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from surrogate_fmu.bundle.archive import Bundle, read_bundle
 from surrogate_fmu.bundle.torchscript import load_generator
-from surrogate_fmu.errors import InputError
+from surrogate_fmu.errors import InputError, SurrogateError
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role, surrogate_interface
-from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
+from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave, fatal_refusal
 from surrogate_fmu.manifest import ZMode
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.variables import Causality
@@ -30,8 +30,11 @@ class SurrogateSlave(Slave):
 
     def __init__(self, **kwargs: Any) -> None:
         if self.bundle_name not in self._bundles:
-            bundle = read_bundle(Path(kwargs["resources"]) / self.bundle_name)
-            load_generator(bundle)  # loading and warming up belong to instantiation, not to the first step
+            try:
+                bundle = read_bundle(Path(kwargs["resources"]) / self.bundle_name)
+                load_generator(bundle)  # loading and warming up belong to instantiation, not to the first step
+            except SurrogateError as error:
+                raise fatal_refusal(error) from None
             self._bundles[self.bundle_name] = bundle
         self._bundle = self._bundles[self.bundle_name]
         manifest = self._bundle.manifest
