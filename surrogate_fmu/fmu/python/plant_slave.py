@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, InputError, PlantError, SurrogateError
 from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
-from surrogate_fmu.fmu.python.slave import Slave, fatal_refusal
+from surrogate_fmu.fmu.python.refusal import fatal_refusal
+from surrogate_fmu.fmu.python.slave import Slave
 from surrogate_fmu.plant.protocol import Plant, load_plant
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -33,17 +34,17 @@ class PlantSlave(Slave):
             self._known[self.plant_reference] = (self._plant.variables, self._plant.communication_step_size)
         variables, step_size = self._known[self.plant_reference]
         interface = plant_interface(variables)
-        super().__init__(interface, step_size, **kwargs)
+        super().__init__(interface, {}, step_size, **kwargs)
         (self._seed,) = (scalar.value_reference for scalar in interface if scalar.role is Role.SEED)
         self._parameters = [variable.name for variable in with_causality(variables, Causality.PARAMETER)]
         self._inputs = [variable.name for variable in with_causality(variables, Causality.INPUT)]
         self._failed = False
 
     def _start_run(self) -> Mapping[str, Any]:
-        values = {name: self._reals[self._elements[name][0]] for name in self._parameters}
+        values = {name: self._value(name) for name in self._parameters}
         if self._plant is None:  # made late, because fmi2Reset makes a new slave and must not fail
             self._plant = load_plant(self.plant_reference, self._folder)
-        return self._plant.reset(self._values[Kind.INTEGER][self._seed], values)
+        return self._plant.reset(self._table.values[Kind.INTEGER][self._seed], values)
 
     def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
         assert self._plant is not None
@@ -51,9 +52,12 @@ class PlantSlave(Slave):
             raise CallOrderError("the plant failed in an earlier step and its run is over; call fmi2Reset")
         if not communication_step_size > 0.0:
             raise InputError(f"a communication step of {communication_step_size:g} s was asked; it must be positive")
-        held = {name: self._reals[self._elements[name][0]] for name in self._inputs}
+        held = {name: self._value(name) for name in self._inputs}
         try:
             return self._plant.do_step(held, communication_step_size)
         except PlantError:
             self._failed = True
             raise
+
+    def _value(self, name: str) -> float:
+        return self._table.reals[self._table.elements[name][0]]

@@ -9,10 +9,10 @@ from surrogate_fmu.bundle.archive import Bundle, read_bundle
 from surrogate_fmu.bundle.torchscript import load_generator
 from surrogate_fmu.errors import InputError, SurrogateError
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role, surrogate_interface
-from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave, fatal_refusal
+from surrogate_fmu.fmu.python.refusal import fatal_refusal
+from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
 from surrogate_fmu.manifest import ZMode
 from surrogate_fmu.runtime.session import Session
-from surrogate_fmu.variables import Causality
 
 
 class SurrogateSlave(Slave):
@@ -39,51 +39,44 @@ class SurrogateSlave(Slave):
         self._bundle = self._bundles[self.bundle_name]
         manifest = self._bundle.manifest
         interface = surrogate_interface(manifest, self.external_latents)
-        super().__init__(interface, manifest.step_size, **kwargs)
-        self._shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
+        shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
+        super().__init__(interface, shapes, manifest.step_size, **kwargs)
         self._roles = {scalar.role: scalar.value_reference for scalar in interface if scalar.role is not None}
         self._latents = [scalar.value_reference for scalar in interface if scalar.role is Role.LATENT]
-        self._in_domain, self._distance = self._roles[Role.IN_DOMAIN], self._roles[Role.DOMAIN_DISTANCE]
-        self._declared = {
-            scalar.value_reference: scalar.start
-            for scalar in interface
-            if scalar.variable is not None and scalar.causality is not Causality.OUTPUT
-        }
-        self._is_external = False
+        self._booleans, self._in_domain = self._table.values[Kind.BOOLEAN], self._roles[Role.IN_DOMAIN]
+        self._distance = self._roles[Role.DOMAIN_DISTANCE]
         self._session: Session | None = None
         self._was_in_domain = True
         self._warned_of_latents = False
 
     def _start_run(self) -> Mapping[str, Any]:
         session = self._make_session()
-        outputs = session.initialize(self._latent() if self._is_external else None)
+        outputs = session.initialize(self._latent() if session.z_mode is ZMode.EXTERNAL else None)
         self._session = session
         return outputs
 
     def _make_session(self) -> Session:
-        integers = self._values[Kind.INTEGER]
+        integers = self._table.values[Kind.INTEGER]
         z_mode = Z_MODES[integers[self._roles[Role.Z_MODE]] - 1]
         if z_mode is ZMode.EXTERNAL and not self.external_latents:
             raise InputError(
                 "z_mode is external, but this FMU was built without latent inputs; build it with --external-latents, "
                 "or use z_mode 1 (sampled), 2 (mean) or 3 (held)"
             )
-        self._is_external = z_mode is ZMode.EXTERNAL
-        self._changed = {vr for vr, start in self._declared.items() if self._reals[vr] != start}
         return Session(
             self._bundle,
             integers[self._roles[Role.SEED]],
             z_mode,
             DOMAIN_POLICIES[integers[self._roles[Role.DOMAIN_POLICY]] - 1],
-            self._changed_inputs(),
-            self._values[Kind.STRING][self._roles[Role.DEVICE]],
+            self._table.away_from_start(),
+            self._table.values[Kind.STRING][self._roles[Role.DEVICE]],
         )
 
     def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
         assert self._session is not None
         latent = None
-        if self._latents and not self._changed.isdisjoint(self._latents):
-            if self._is_external:
+        if self._latents and not self._table.changed.isdisjoint(self._latents):
+            if self._session.z_mode is ZMode.EXTERNAL:
                 latent = self._latent()
             elif not self._warned_of_latents:
                 self._warned_of_latents = True
@@ -91,17 +84,16 @@ class SurrogateSlave(Slave):
         return self._session.do_step(inputs, latent, communication_step_size)
 
     def _latent(self) -> list[float]:
-        return [self._reals[vr] for vr in self._latents]
+        return [self._table.reals[vr] for vr in self._latents]
 
     def _after_outputs(self) -> None:
-        session = self._session
-        assert session is not None
-        distance = session.domain_distance
+        assert self._session is not None
+        distance = self._session.domain_distance
         in_domain = distance == 0.0
-        self._reals[self._distance] = distance
-        self._values[Kind.BOOLEAN][self._in_domain] = in_domain
-        if self._was_in_domain and not in_domain:
-            self._warn(session.domain_message)
+        self._table.reals[self._distance] = distance
+        self._booleans[self._in_domain] = in_domain
+        if self._was_in_domain and not in_domain:  # once, not at every step outside
+            self._warn(self._session.domain_message)
         self._was_in_domain = in_domain
 
     def _save_run(self) -> str | None:
@@ -115,5 +107,4 @@ class SurrogateSlave(Slave):
             return
         session = self._session or self._make_session()
         session.restore(base64.b64decode(saved))
-        self._is_external = session.z_mode is ZMode.EXTERNAL
         self._session = session

@@ -1,0 +1,51 @@
+"""How a refused call leaves a Python FMU: PythonFMU has one way to fail, an exception, which it turns into fmi2Fatal.
+
+When it does, it drops its references to the slave once more than it holds them. So only calls that can say nothing in
+any other way raise, and they take those references first. Errors become FMI statuses as follows; nothing else maps them:
+
+    call                          an error becomes
+    fmi2SetXXX                    a message with status error; the value is not taken, and the next fmi2DoStep or
+                                  fmi2ExitInitializationMode is refused, until the variable is written well
+    fmi2GetXXX                    a message with status error and the value NaN, 0, false or ""
+    fmi2DoStep                    fmi2Discard and a message with status error; nothing has changed
+    fmi2EnterInitializationMode,  fmi2Fatal with the message; nothing has changed, and fmi2Reset and
+    fmi2ExitInitializationMode,   fmi2FreeInstance work
+    fmi2GetFMUstate,
+    fmi2SetFMUstate
+    fmi2Instantiate               no instance, with the message
+
+A message is `ClassName: sentence`, with the class of `surrogate_fmu.errors`; it is a printf format (FMI 2.0.4,
+section 2.1.5), so a percent sign is doubled.
+"""
+
+import ctypes
+
+from surrogate_fmu.errors import SurrogateError
+
+
+class FatalRefusalError(Exception):
+    """Carries a sentence through PythonFMU, which logs the `repr` of an exception."""
+
+    def __repr__(self) -> str:
+        return str(self.args[0])
+
+
+def message_of(error: Exception) -> str:
+    """The message of an error; one that is not of this package's tree is the model's failure."""
+    known = isinstance(error, SurrogateError)
+    text = f"{type(error).__name__}: {error}" if known else f"SessionError: the model failed with {type(error).__name__}: {error}"
+    return text.replace("%", "%%")
+
+
+def fatal_refusal(error: Exception, slave: object = None, log_queue: list[object] | None = None) -> FatalRefusalError:
+    """The exception to raise from a callback.
+
+    Args:
+        error: what is wrong.
+        slave, log_queue: what PythonFMU is about to drop without owning it; left out while the slave is being made.
+    """
+    if slave is not None and log_queue is not None:
+        log_queue.clear()  # messages that are delivered while an exception is pending would lose the exception
+        for kept in (type(slave), slave, log_queue):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
+    return FatalRefusalError(message_of(error))

@@ -1,0 +1,173 @@
+"""The values of an FMU's scalars by value reference, with what was refused and what has changed since the last step."""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from surrogate_fmu.errors import CallOrderError, InputError, SessionError
+from surrogate_fmu.fmu.interface import Kind, Scalar
+from surrogate_fmu.variables import Causality
+
+_NOTHING: Mapping[Kind, Any] = {Kind.REAL: math.nan, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRING: ""}
+_BEFORE_OUTPUTS: Mapping[Kind, Any] = {Kind.REAL: 0.0, Kind.BOOLEAN: False}
+_REFUSALS = {cls.__name__: cls for cls in (CallOrderError, InputError)}
+
+
+class VariableTable:
+    """Reading and writing is a dictionary look-up; enumerations are integers, as FMI 2 reads and writes them.
+
+    Attributes:
+        values: by kind and value reference.
+        changed: references written since the last step.
+        refusals: by reference, what was wrong with the last write; a good write takes it back.
+    """
+
+    def __init__(self, interface: Sequence[Scalar], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._scalars = {scalar.value_reference: scalar for scalar in interface}
+        self._shapes = shapes
+        self.values: dict[Kind, dict[int, Any]] = {kind: {} for kind in Kind}
+        self.values[Kind.ENUMERATION] = self.values[Kind.INTEGER]
+        self.reals: dict[int, float] = self.values[Kind.REAL]
+        self._limits: dict[int, tuple[float, float]] = {}
+        self.elements: dict[str, list[int]] = {}
+        for vr, scalar in self._scalars.items():
+            self.values[scalar.kind][vr] = _BEFORE_OUTPUTS[scalar.kind] if scalar.start is None else scalar.start
+            if scalar.kind is not Kind.STRING and scalar.causality is not Causality.OUTPUT:
+                self._limits[vr] = _limits(scalar)
+            if scalar.variable is not None:
+                self.elements.setdefault(scalar.variable, []).append(vr)
+        self._input_limits = {vr: limits for vr, limits in self._limits.items() if self._scalars[vr].causality is Causality.INPUT}
+        self._condition = {vr: self.reals[vr] for vr in self._limits if self._scalars[vr].variable is not None}
+        self._outputs = {vr for vr, scalar in self._scalars.items() if scalar.causality is Causality.OUTPUT}
+        self.changed: set[int] = set()
+        self.refusals: dict[int, SessionError] = {}
+
+    def has_output(self, references: Sequence[int]) -> bool:
+        """Whether an output is among them."""
+        return not self._outputs.isdisjoint(references)
+
+    def get(self, kind: Kind, references: Sequence[int]) -> tuple[list[Any], list[SessionError]]:
+        """Values, and an error for every reference that is none of this kind."""
+        values = self.values[kind]
+        try:
+            return [values[vr] for vr in references], []
+        except KeyError:
+            errors = [_unknown(vr, kind) for vr in references if vr not in values]
+            return [values.get(vr, _NOTHING[kind]) for vr in references], list(errors)
+
+    def set_numbers(self, kind: Kind, references: Sequence[int], values: Sequence[Any], before_run: bool) -> Sequence[SessionError]:
+        """Take those values that are finite and inside min to max; during a run only inputs."""
+        table, errors = self.values[kind], []
+        limits = self._limits if before_run else self._input_limits
+        for vr, value in zip(references, values, strict=True):
+            limit = limits.get(vr)
+            if limit is not None and limit[0] <= value <= limit[1] and vr in table:  # false for NaN
+                table[vr] = value
+                self.changed.add(vr)
+                if self.refusals:
+                    self.refusals.pop(vr, None)
+            else:
+                errors += self._refuse(kind, vr, value, before_run)
+        return errors
+
+    def set_strings(self, references: Sequence[int], values: Sequence[str], before_run: bool) -> Sequence[SessionError]:
+        """Take strings of parameters before the run."""
+        table: dict[int, str] = self.values[Kind.STRING]
+        errors: list[SessionError] = []
+        for vr, value in zip(references, values, strict=True):
+            if vr in table and before_run:
+                table[vr] = value
+                self.refusals.pop(vr, None)
+            else:
+                errors += self._refuse(Kind.STRING, vr, value, before_run)
+        return errors
+
+    def raise_refusal(self) -> None:
+        """Raise the first write that was refused and not made good.
+
+        Raises:
+            InputError, CallOrderError: there is one.
+        """
+        for error in self.refusals.values():
+            raise error
+
+    def changed_inputs(self) -> dict[str, Any]:
+        """Variables of the model among those that have changed: a float, or an array (shape)."""
+        return self._variables_of(self.changed)
+
+    def away_from_start(self) -> dict[str, Any]:
+        """Inputs and parameters of the model that are not at their declared start."""
+        return self._variables_of(vr for vr, start in self._condition.items() if self.reals[vr] != start)
+
+    def take_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """Put in outputs by variable: floats, or arrays (shape)."""
+        for name, value in outputs.items():
+            elements = self.elements[name]
+            if name in self._shapes:
+                self.reals.update(zip(elements, value.ravel().tolist(), strict=True))
+            else:
+                self.reals[elements[0]] = value
+
+    def forget_outputs(self) -> None:
+        """Outputs that cannot be calculated read as NaN."""
+        self.reals.update((vr, math.nan) for vr in self._outputs if self._scalars[vr].kind is Kind.REAL)
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "values": {kind.value: list(table.items()) for kind, table in self.values.items()},
+            "changed": sorted(self.changed),
+            "refusals": [[vr, type(error).__name__, str(error)] for vr, error in self.refusals.items()],
+        }
+
+    def load_plain(self, content: Mapping[str, Any]) -> None:
+        """The inverse of `to_plain`; strings stay, for the device belongs to this machine."""
+        for kind, table in self.values.items():
+            if kind is not Kind.STRING:
+                table.update((vr, value) for vr, value in content["values"][kind.value])
+        self.changed = set(content["changed"])
+        self.refusals = {vr: _REFUSALS.get(name, SessionError)(text) for vr, name, text in content["refusals"]}
+
+    def _variables_of(self, references: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for vr in references:
+            name = self._scalars[vr].variable
+            if name is not None and name not in found:
+                shape = self._shapes.get(name)
+                if shape:
+                    found[name] = np.array([self.reals[element] for element in self.elements[name]]).reshape(shape)
+                else:
+                    found[name] = self.reals[vr]
+        return found
+
+    def _refuse(self, kind: Kind, vr: int, value: object, before_run: bool) -> list[SessionError]:
+        scalar = self._scalars.get(vr)
+        error: SessionError
+        if scalar is None or vr not in self.values[kind]:
+            error = _unknown(vr, kind)
+        elif scalar.causality is Causality.OUTPUT:
+            error = InputError(f"{scalar.name!r} is an output and cannot be set")
+        elif scalar.causality is Causality.PARAMETER and not before_run:
+            if value == self.values[kind][vr]:  # nothing changes, and an earlier attempt is taken back
+                self.refusals.pop(vr, None)
+                return []
+            error = CallOrderError(f"{scalar.name!r} is a parameter and fixed during a run; call fmi2Reset and set it before")
+        elif isinstance(value, float) and not math.isfinite(value):
+            error = InputError(f"{scalar.name!r}: expected a finite number in {scalar.unit!r}, got {value!r}")
+        else:
+            low, high = self._limits[vr]
+            error = InputError(f"{scalar.name!r}: {value!r} is outside the allowed range [{low:g}, {high:g}] {scalar.unit or ''}")
+        self.refusals[vr] = error
+        return [error]
+
+
+def _unknown(vr: int, kind: Kind) -> SessionError:
+    return InputError(f"value reference {vr} is no {kind.value} variable of this FMU; see its modelDescription.xml")
+
+
+def _limits(scalar: Scalar) -> tuple[float, float]:
+    low = -sys.float_info.max if scalar.min is None else scalar.min
+    return low, sys.float_info.max if scalar.max is None else scalar.max
