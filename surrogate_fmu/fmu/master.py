@@ -3,19 +3,15 @@
 import hashlib
 import json
 import threading
-import weakref
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
-from fmpy.fmi1 import FMICallException
-from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE, fmi2Error
 
-from surrogate_fmu import errors
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
+from surrogate_fmu.fmu.instance import FmuInstance, Message
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role, scalar_names
 from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
 from surrogate_fmu.manifest import DomainPolicy, ZMode
@@ -23,16 +19,6 @@ from surrogate_fmu.variables import Causality, find_variable
 
 _SNAPSHOT_FORMAT = "surrogate-fmu FMU snapshot 1"
 _HEAD = 32  # SHA-256 in front of a snapshot
-_KEPT_MESSAGES = 1000
-_loading = threading.Lock()  # loading and unloading a library from several threads at once is not safe everywhere
-
-
-class Message(NamedTuple):
-    """What the FMU logged: an fmi2Status, a category and a sentence."""
-
-    status: int
-    category: str
-    text: str
 
 
 class FmuSession:
@@ -80,9 +66,8 @@ class FmuSession:
         self._seed, self._z_mode, self._domain_policy = 0, ZMode.SAMPLED, DomainPolicy.WARN
         self._step_index = 0
         self._running = self._closed = False
-        self._log: deque[Message] = deque(maxlen=_KEPT_MESSAGES)
-        self._recent: list[Message] = []
-        self._fmu = self._instantiate()
+        self._instance = FmuInstance(unpacked)
+        self._fmu, self._call = self._instance.fmu, self._instance.call
         self._known: dict[int, float] = {}
         self.configure(seed, z_mode, domain_policy)
         self._declared = (self._seed, self._z_mode, self._domain_policy)
@@ -179,12 +164,14 @@ class FmuSession:
     def in_domain(self) -> bool:
         """Whether the last step lay inside the training domain."""
         with self._lock:
+            self._check_open("in_domain")
             return bool(self._call(self._fmu.getBoolean, [self._role(Role.IN_DOMAIN)])[0])
 
     @property
     def domain_distance(self) -> float:
         """Distance from the training domain in widths of the range of the worst variable; 0 inside."""
         with self._lock:
+            self._check_open("domain_distance")
             return float(self._call(self._fmu.getReal, [self._role(Role.DOMAIN_DISTANCE)])[0])
 
     @property
@@ -215,7 +202,7 @@ class FmuSession:
     @property
     def log(self) -> tuple[Message, ...]:
         """What the FMU logged, the last thousand messages."""
-        return tuple(self._log)
+        return tuple(self._instance.log)
 
     # -- going back, going on elsewhere, ending ----------------------------------------------------------------------
 
@@ -277,7 +264,7 @@ class FmuSession:
         """Free the instance; every later call but `close` is refused."""
         with self._lock:
             self._closed = True
-            self._finalizer()
+            self._instance.free()
 
     def __enter__(self) -> Self:
         return self
@@ -286,44 +273,6 @@ class FmuSession:
         self.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _instantiate(self) -> Any:
-        description, log, recent = self._unpacked.description, self._log, self._recent
-
-        def take_message(environment: Any, name: bytes, status: int, category: bytes | None, text: bytes) -> None:
-            # The text is a printf format; FMPy's own proxy for that is one per process and would redirect other FMUs.
-            sentence = text.decode("utf-8", "replace").replace("%%", "%")
-            message = Message(status, (category or b"").decode(), sentence)
-            log.append(message)
-            recent.append(message)
-
-        callbacks = fmi2CallbackFunctions()
-        callbacks.logger = fmi2CallbackLoggerTYPE(take_message)
-        with _loading:
-            fmu = FMU2Slave(
-                instanceName=description.modelName,
-                guid=description.guid,
-                unzipDirectory=str(self._unpacked.folder.resolve()),
-                modelIdentifier=description.coSimulation.modelIdentifier,
-            )
-            try:
-                fmu.instantiate(callbacks=callbacks, loggingOn=True)
-            except Exception as error:
-                fmu.freeLibrary()
-                raise _refusal(recent, f"the FMU {description.modelName!r} cannot be instantiated ({error})") from error
-        self._finalizer = weakref.finalize(self, _free, fmu)
-        return fmu
-
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the FMU; a status or a message that says it refused is raised."""
-        self._recent.clear()
-        try:
-            result = function(*arguments)
-        except FMICallException as error:
-            raise _refusal(self._recent, f"{error.function} was refused with status {error.status}") from None
-        if self._recent and any(message.status >= fmi2Error for message in self._recent):
-            raise _refusal(self._recent, "the FMU logged an error")
-        return result
 
     def _write(self, references: list[int], values: list[float]) -> None:
         if not references:
@@ -398,19 +347,3 @@ class FmuSession:
     def _check_open(self, call: str) -> None:
         if self._closed:
             raise CallOrderError(f"{call} is not allowed while the session is closed: make a new session")
-
-
-def _free(fmu: Any) -> None:
-    with _loading:
-        fmu.freeInstance()
-
-
-def _refusal(messages: list[Message], otherwise: str) -> SessionError:
-    """The error that the FMU named in its last message of the form `ClassName: sentence`."""
-    for message in reversed(messages):
-        for line in message.text.splitlines():
-            name, separator, sentence = line.partition(": ")
-            kind = getattr(errors, name, None) if separator and name.isidentifier() else None
-            if isinstance(kind, type) and issubclass(kind, errors.SurrogateError):
-                return kind(sentence) if issubclass(kind, SessionError) else SessionError(f"{name}: {sentence}")
-    return SessionError("; ".join([otherwise, *(message.text for message in messages)]))

@@ -103,8 +103,10 @@ def test_calls_out_of_order_are_refused(running: FmuSession, toy_fmu: Path) -> N
             fresh.do_step()
         with pytest.raises(CallOrderError, match="initialize first"):
             _ = fresh.outputs
-    with pytest.raises(CallOrderError, match="closed"):
-        fresh.do_step()
+    for call in (fresh.do_step, fresh.snapshot, fresh.reset, lambda: fresh.values, lambda: fresh.in_domain):
+        with pytest.raises(CallOrderError, match="closed"):
+            call()
+    fresh.close()
     for call in (running.initialize, lambda: running.configure(seed=1), lambda: running.set_values({"temperature_start": 300.0})):
         with pytest.raises(CallOrderError):
             call()
@@ -190,10 +192,14 @@ seen["good value"] = call(fmu.setReal, power, [1.0])
 seen["step after good value"] = call(fmu.doStep, 0.0, 2.0)
 seen["unknown reference"] = call(fmu.getReal, [4711])
 seen["wrong type"] = call(fmu.setInteger, power, [1])
+fmu.setReal(power, [1.0])
 seen["wrong type read"] = call(fmu.getBoolean, power)
 seen["boolean output"] = call(fmu.setBoolean, [references["in_domain"]], [1])
+seen["step after output"] = call(fmu.doStep, 2.0, 2.0)
 seen["string in a run"] = call(fmu.setString, [references["device"]], ["cuda"])
+fmu.setString([references["device"]], ["cpu"])
 seen["step 3 s"] = call(fmu.doStep, 2.0, 3.0)
+seen["step 2 s"] = call(fmu.doStep, 2.0, 2.0)
 fmu.terminate()
 seen["step after terminate"] = call(fmu.doStep, 2.0, 2.0)
 fmu.freeInstance()
@@ -240,7 +246,8 @@ print(json.dumps(seen))
         "wrong type read": (OK, "InputError: value reference 0 is no Boolean"),
         "boolean output": (OK, "InputError: 'in_domain' is an output"),
         "string in a run": (OK, "CallOrderError: 'device' is a parameter"),
-        "step 3 s": (DISCARD, ""),
+        "step after output": (DISCARD, "InputError: 'in_domain' is an output"),
+        "step 3 s": (DISCARD, "StepSizeError: a communication step of 3 s"),
         "step after terminate": (DISCARD, "CallOrderError: "),
         "device": (FATAL, "DeviceError: device 'cuda:3'"),
         "device again": (FATAL, "DeviceError: device 'cuda:3'"),
@@ -250,7 +257,7 @@ print(json.dumps(seen))
     for name, (status, sentence) in expected.items():
         assert seen[name][0] == status, (name, seen[name])
         assert sentence in seen[name][1][-1], (name, seen[name])
-    for name in ("good value", "step after good value", "after reset", "step after reset"):
+    for name in ("good value", "step after good value", "step 2 s", "after reset", "step after reset"):
         assert seen[name] == [OK, []], (name, seen[name])
 
 

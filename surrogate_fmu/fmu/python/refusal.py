@@ -5,7 +5,8 @@ any other way raise, and they take those references first. Errors become FMI sta
 
     call                          an error becomes
     fmi2SetXXX                    a message with status error; the value is not taken, and the next fmi2DoStep or
-                                  fmi2ExitInitializationMode is refused, until the variable is written well
+                                  fmi2ExitInitializationMode is refused, until the variable is written well;
+                                  once, if it is an output or no variable at all
     fmi2GetXXX                    a message with status error and the value NaN, 0, false or ""
     fmi2DoStep                    fmi2Discard and a message with status error; nothing has changed
     fmi2EnterInitializationMode,  fmi2Fatal with the message; nothing has changed, and fmi2Reset and

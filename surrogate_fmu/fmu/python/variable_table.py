@@ -86,12 +86,14 @@ class VariableTable:
         return errors
 
     def raise_refusal(self) -> None:
-        """Raise the first write that was refused and not made good.
+        """Raise the first write that was refused and not made good; one that never can be is forgotten with that.
 
         Raises:
             InputError, CallOrderError: there is one.
         """
-        for error in self.refusals.values():
+        for vr, error in self.refusals.items():
+            if vr not in self._scalars or vr in self._outputs:
+                del self.refusals[vr]
             raise error
 
     def changed_inputs(self) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""One instance of an FMU in FMPy, with its log and with refusals as errors."""
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from surrogate_fmu import errors
+from surrogate_fmu.errors import BuildError, SessionError
+from surrogate_fmu.fmu.unpacked import UnpackedFmu
+
+try:
+    from fmpy.fmi1 import FMICallException
+    from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE, fmi2Error
+except ModuleNotFoundError as error:
+    raise BuildError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
+
+_KEPT_MESSAGES = 1000
+_loading = threading.Lock()  # loading and unloading a library from several threads at once is not safe everywhere
+
+
+class Message(NamedTuple):
+    """What the FMU logged: an fmi2Status, a category and a sentence."""
+
+    status: int
+    category: str
+    text: str
+
+
+class FmuInstance:
+    """An instantiated FMI 2.0 co-simulation FMU; freed when it is closed, collected, or the process ends.
+
+    Attributes:
+        fmu: FMPy's object, whose methods go through `call`.
+        log: the last thousand messages.
+
+    Raises:
+        SessionError: the FMU cannot be instantiated; the message is the FMU's own.
+    """
+
+    def __init__(self, unpacked: UnpackedFmu) -> None:
+        description = unpacked.description
+        log: deque[Message] = deque(maxlen=_KEPT_MESSAGES)
+        recent: list[Message] = []
+
+        def take_message(environment: Any, name: bytes, status: int, category: bytes | None, text: bytes) -> None:
+            # The text is a printf format; FMPy's own proxy for that is one per process and would redirect other FMUs.
+            sentence = text.decode("utf-8", "replace").replace("%%", "%")
+            message = Message(status, (category or b"").decode(), sentence)
+            log.append(message)
+            recent.append(message)
+
+        callbacks = fmi2CallbackFunctions()
+        callbacks.logger = fmi2CallbackLoggerTYPE(take_message)
+        with _loading:
+            fmu = FMU2Slave(
+                instanceName=description.modelName,
+                guid=description.guid,
+                unzipDirectory=str(unpacked.folder.resolve()),
+                modelIdentifier=description.coSimulation.modelIdentifier,
+            )
+            try:
+                fmu.instantiate(callbacks=callbacks, loggingOn=True)
+            except Exception as error:
+                fmu.freeLibrary()
+                raise _refusal(recent, f"the FMU {description.modelName!r} cannot be instantiated ({error})") from error
+        self.fmu: Any = fmu
+        self.log = log
+        self._recent = recent
+        self._finalizer = weakref.finalize(self, _free, fmu)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of `fmu` and return what it returns.
+
+        Raises:
+            SessionError: its status or a message says that it was refused; the class is the one that the message names.
+        """
+        recent = self._recent
+        recent.clear()
+        try:
+            result = function(*arguments)
+        except FMICallException as error:
+            raise _refusal(recent, f"{error.function} was refused with status {error.status}") from None
+        if recent and any(message.status >= fmi2Error for message in recent):
+            raise _refusal(recent, "the FMU logged an error")
+        return result
+
+    def free(self) -> None:
+        """fmi2FreeInstance; a second time does nothing."""
+        self._finalizer()
+
+
+def _free(fmu: Any) -> None:
+    with _loading:
+        fmu.freeInstance()
+
+
+def _refusal(messages: list[Message], otherwise: str) -> SessionError:
+    """The error that the FMU named in its last message of the form `ClassName: sentence`."""
+    for message in reversed(messages):
+        for line in message.text.splitlines():
+            name, separator, sentence = line.partition(": ")
+            kind = getattr(errors, name, None) if separator and name.isidentifier() else None
+            if isinstance(kind, type) and issubclass(kind, errors.SurrogateError):
+                return kind(sentence) if issubclass(kind, SessionError) else SessionError(f"{name}: {sentence}")
+    return SessionError("; ".join([otherwise, *(message.text for message in messages)]))
