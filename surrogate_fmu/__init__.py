@@ -32,7 +32,7 @@ _HOMES = {
     "read_bundle": "bundle.archive",
     "read_trajectories": "dataset.store",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,9 @@
         ├── DomainError
         ├── DeviceError
         ├── SnapshotError
-        └── ServiceError               10  the service cannot be reached, or does not know the session
+        └── ServiceError               10  the service cannot be reached
+            ├── NotServedError             it has no such model or session
+            └── ServiceFullError           it holds as many sessions as it may
 
 A message says what came, what was expected and what to do. The class decides the exit code here, the gRPC status in
 `surrogate_fmu.service.status` and the FMI status in `surrogate_fmu.fmu.python.slave`; nothing else maps errors.
@@ -103,6 +105,14 @@ class SnapshotError(SessionError):
 
 
 class ServiceError(SessionError):
-    """The service cannot be reached, or does not know the session."""
+    """The service cannot be reached; the two below say that it can, and refuses."""
 
     exit_code = 10
+
+
+class NotServedError(ServiceError):
+    """The service has no such model or session."""
+
+
+class ServiceFullError(ServiceError):
+    """The service holds as many sessions as it may."""

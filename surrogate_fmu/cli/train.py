@@ -75,7 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     write_archive(bundle, target)
     checkpoint.unlink(missing_ok=True)
     print(
-        f"{target}: {target.stat().st_size / 1e3:.0f} kB, best of {result.updates} updates at {result.best_update}, {result.cpu_s:.0f} CPU s"
+        f"{target}: {target.stat().st_size / 1e3:.0f} kB, best at update {result.best_update} of {result.updates}, "
+        f"{result.cpu_s:.0f} CPU s"
     )
     print(f"validation CRPS over the plant's own: {result.best.line(names)}")
     return 0

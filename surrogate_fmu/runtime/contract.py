@@ -1,8 +1,8 @@
 """The contract of a session as a check that anybody can run on any runtime: in process, inside an FMU, over the wire.
 
-    from surrogate_fmu import Session, check_session, read_bundle
-    bundle = read_bundle("my.bundle")
-    print(check_session(lambda **options: Session(bundle, **options), bundle.manifest))
+from surrogate_fmu import Session, check_session, read_bundle
+bundle = read_bundle("my.bundle")
+print(check_session(lambda **options: Session(bundle, **options), bundle.manifest))
 """
 
 import math
@@ -22,21 +22,21 @@ _STEPS = 6
 class SteppingSession(Protocol):
     """What every runtime offers; `runtime.session.Session` says what each call means."""
 
-    def initialize(self, z: Any = None) -> dict[str, Any]: ...  # noqa: D102
-    def set_values(self, values: Mapping[str, Any]) -> None: ...  # noqa: D102
-    def do_step(self, inputs: Any = None, z: Any = None, communication_step_size: float | None = None) -> dict[str, Any]: ...  # noqa: D102
-    def reset(self) -> None: ...  # noqa: D102
-    def snapshot(self) -> bytes: ...  # noqa: D102
-    def restore(self, snapshot: bytes) -> None: ...  # noqa: D102
-    def close(self) -> None: ...  # noqa: D102
+    def initialize(self, z: Any = None) -> dict[str, Any]: ...
+    def set_values(self, values: Mapping[str, Any]) -> None: ...
+    def do_step(self, inputs: Any = None, z: Any = None, communication_step_size: float | None = None) -> dict[str, Any]: ...
+    def reset(self) -> None: ...
+    def snapshot(self) -> bytes: ...
+    def restore(self, snapshot: bytes) -> None: ...
+    def close(self) -> None: ...
     @property
-    def outputs(self) -> dict[str, Any]: ...  # noqa: D102
+    def outputs(self) -> dict[str, Any]: ...
     @property
-    def values(self) -> dict[str, Any]: ...  # noqa: D102
+    def values(self) -> dict[str, Any]: ...
     @property
-    def in_domain(self) -> bool: ...  # noqa: D102
+    def in_domain(self) -> bool: ...
     @property
-    def domain_distance(self) -> float: ...  # noqa: D102
+    def domain_distance(self) -> float: ...
 
 
 MakeSession = Callable[..., SteppingSession]
@@ -101,7 +101,9 @@ class _Bench:
         values = {}
         for position, variable in enumerate(self.manifest.inputs):
             interval = self.manifest.domain[variable.name]
-            value = interval.min + (interval.max - interval.min) * (0.5 + 0.1 * math.sin(step + position))
+            low = interval.min if variable.min is None else max(interval.min, variable.min)
+            high = interval.max if variable.max is None else min(interval.max, variable.max)
+            value = low + (high - low) * (0.5 + 0.1 * math.sin(step + position))
             values[variable.name] = np.full(variable.shape, value) if variable.shape else value
         return values
 

@@ -377,10 +377,7 @@ class Session:
                 raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
             if variable.causality is Causality.PARAMETER and self._run.state is SessionState.RUNNING:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
-            try:
-                array = np.asarray(value, dtype=np.float64)
-            except (TypeError, ValueError) as error:
-                raise InputError(f"{name!r}: expected a number in {variable.unit!r}, got {value!r}") from error
+            array = _numbers(f"{name!r}: expected a number in {variable.unit!r}", value)
             if array.shape != variable.shape:
                 raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
             if not np.isfinite(array).all():
@@ -397,7 +394,7 @@ class Session:
             return self._run
         if self._run.z_mode is not ZMode.EXTERNAL:
             raise InputError(f"{call} was given z, but z_mode is {self._run.z_mode}; use z_mode='external' or leave z out")
-        latent = np.asarray(z, dtype=np.float64)
+        latent = _numbers("z: expected numbers", z)
         if latent.shape != (self.manifest.latent_dim,) or not np.isfinite(latent).all():
             raise InputError(f"z: expected {self.manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
         return dataclasses.replace(self._run, external_latent=latent)
@@ -405,7 +402,10 @@ class Session:
     def _substeps(self, communication_step_size: float | None) -> int:
         if communication_step_size is None:
             return 1
-        ratio = communication_step_size / self.manifest.step_size
+        try:
+            ratio = float(communication_step_size) / self.manifest.step_size
+        except (TypeError, ValueError) as error:
+            raise StepSizeError(f"the communication step {communication_step_size!r} is no number of seconds") from error
         count = round(ratio) if math.isfinite(ratio) else 0
         if count < 1 or abs(ratio - count) > _STEP_TOLERANCE * count:
             raise StepSizeError(
@@ -427,7 +427,8 @@ class Session:
             steps = stream.step_latents(block * _DRAW_AHEAD, _DRAW_AHEAD)
             run_part = np.broadcast_to(stream.run_latent, (_DRAW_AHEAD, self.manifest.run_latent_dim))
             self._draws = ((run.seed, block), stream, np.concatenate([run_part, steps], axis=1))
-        return self._draws[2][offset]
+        latent: NDArray[np.float32] = self._draws[2][offset]
+        return latent
 
     def _apply_domain(self, condition: Array) -> tuple[Array, float, str]:
         distance = self._condition_box.distance(condition)
@@ -464,6 +465,13 @@ def _member(enum: type[E], name: str, value: E | str) -> E:
         return enum(value)
     except ValueError:
         raise InputError(f"{name} {value!r} is unknown; use one of {', '.join(repr(m.value) for m in enum)}") from None
+
+
+def _numbers(expectation: str, value: Value) -> Array:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{expectation}, got {value!r}") from error
 
 
 def _encode_array(values: NDArray[Any]) -> str:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import grpc
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.errors import CallOrderError, SurrogateError
+from surrogate_fmu.errors import CallOrderError, NotServedError, SurrogateError
 from surrogate_fmu.runtime.session import Session, SessionState
 from surrogate_fmu.service import conversion
 from surrogate_fmu.service.config import ServeConfig
-from surrogate_fmu.service.status import NotServedError, status_of
+from surrogate_fmu.service.status import status_of
 from surrogate_fmu.service.table import SessionTable
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from surrogate_fmu.service.v1 import surrogate_pb2_grpc

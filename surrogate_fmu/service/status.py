@@ -18,8 +18,10 @@ from surrogate_fmu.errors import (
     DeviceError,
     DomainError,
     InputError,
+    NotServedError,
     PlantError,
     ServiceError,
+    ServiceFullError,
     SessionError,
     SnapshotError,
     StepSizeError,
@@ -30,14 +32,6 @@ from surrogate_fmu.errors import (
 
 ERROR_KEY = "surrogate-fmu-error"
 _MESSAGE_LIMIT = 1500  # bytes; percent-encoding may triple them, and gRPC drops a status whose headers exceed 8 KiB
-
-
-class NotServedError(ServiceError):
-    """The service has no such model or session."""
-
-
-class ServiceFullError(ServiceError):
-    """The service holds as many sessions as it may."""
 
 
 CODES: Mapping[type[SurrogateError], grpc.StatusCode] = {

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from surrogate_fmu.errors import NotServedError, ServiceFullError
 from surrogate_fmu.runtime.session import Session
-from surrogate_fmu.service.status import NotServedError, ServiceFullError
 
 _ID_BYTES = 24
 _ID_SHOWN = 6  # an id is a key to its session, so errors and logs show its beginning only

@@ -64,10 +64,12 @@ class EnergyConfig:
     Attributes:
         members: draws per window.
         path_weight: weight of the score of the whole window against the scores of single outputs and steps.
+        pooling: 1 measures all windows in the spread pooled over schedules, 0 each in that of its own schedule.
     """
 
     members: int = 4
     path_weight: float = 0.3
+    pooling: float = 0.3
 
     def __post_init__(self) -> None:
         if self.members < 2:

@@ -23,6 +23,7 @@ from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.objectives import make_objective
+from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.rollout import draw_latents
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
@@ -114,7 +115,7 @@ class _Trainer:
             self.generator = StateSpaceGenerator(
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
-            self._objective = make_objective(config, self.generator, scaling)
+            self._objective = make_objective(config, self.generator, scaling, len(training))
         self._average = copy.deepcopy(self.generator)
         self._best_weights = copy.deepcopy(self.generator.state_dict())
         self._optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
@@ -160,7 +161,7 @@ class _Trainer:
             batched: Tensor = rolled.reshape(members, config.batch_size, *rolled.shape[1:])
             return batched
 
-        loss = self._objective.loss(roll_members, conditions, observed, share)
+        loss = self._objective.loss(roll_members, Batch(runs, conditions, observed), share)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at update {self._update}; lower learning_rate or gradient_clip, and look for "

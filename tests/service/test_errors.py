@@ -11,13 +11,22 @@ import pytest
 
 from surrogate_fmu import errors
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.errors import CallOrderError, DomainError, InputError, ServiceError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import (
+    CallOrderError,
+    DomainError,
+    InputError,
+    NotServedError,
+    ServiceError,
+    ServiceFullError,
+    SnapshotError,
+    StepSizeError,
+)
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.service.client import Service, connect
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.remote_session import RemoteSession
 from surrogate_fmu.service.server import Server
-from surrogate_fmu.service.status import CODES, NotServedError, ServiceFullError, status_of
+from surrogate_fmu.service.status import CODES, status_of
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from surrogate_fmu.service.v1.surrogate_pb2_grpc import SurrogateStub
 

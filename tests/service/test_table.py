@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.errors import NotServedError, ServiceFullError
 from surrogate_fmu.runtime.session import Session, SessionState
-from surrogate_fmu.service.status import NotServedError, ServiceFullError
 from surrogate_fmu.service.table import SessionTable
 
 

@@ -8,8 +8,8 @@ from surrogate_fmu.training.objectives.protocol import WindowObjective
 from surrogate_fmu.training.objectives.scoring import ScoringObjective
 
 
-def make_objective(config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling) -> WindowObjective:
+def make_objective(config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> WindowObjective:
     """The objective that the configuration names."""
     if config.objective is Objective.ENERGY:
-        return ScoringObjective(config, scaling)
-    return AdversarialObjective(config, generator, scaling)
+        return ScoringObjective(config.energy, scaling, run_count)
+    return AdversarialObjective(config, generator, scaling, run_count)

@@ -10,7 +10,7 @@ from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.critics.window import WindowCritic
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.objectives import r3gan
-from surrogate_fmu.training.objectives.protocol import RollMembers
+from surrogate_fmu.training.objectives.protocol import Batch, RollMembers
 from surrogate_fmu.training.objectives.scoring import ScoringObjective
 
 
@@ -22,10 +22,10 @@ class AdversarialObjective:
     and the condition stand beside it. The mean is held constant in both players' gradients.
     """
 
-    def __init__(self, config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling) -> None:
+    def __init__(self, config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> None:
         self._config = config.r3gan
         self._members = config.energy.members
-        self._warm_up = ScoringObjective(config, scaling)
+        self._warm_up = ScoringObjective(config.energy, scaling, run_count)
         condition_dim = len(scaling.condition_mean)
         self._critic = WindowCritic(generator.output_dim, condition_dim, self._config.critic_width)
         self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=self._config.critic_learning_rate, betas=(0.5, 0.99))
@@ -40,17 +40,17 @@ class AdversarialObjective:
             )
         )
 
-    def loss(self, roll_members: RollMembers, conditions: Tensor, observed: Tensor, share: float) -> Tensor:
+    def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
         if share < self._config.warm_up_fraction:
-            return self._warm_up.loss(roll_members, conditions, observed, share)
+            return self._warm_up.loss(roll_members, batch, share)
         members = roll_members(self._members)[:, :, 1:]
         mean = members.detach().mean(dim=0)
         # Each member is paired with the observation under the same condition.
         count = members.shape[0]
-        real = ((observed[:, 1:] - mean) / self._spread).repeat(count, 1, 1)
+        real = ((batch.observed[:, 1:] - mean) / self._spread).repeat(count, 1, 1)
         fake = ((members - mean) / self._spread).flatten(0, 1)
         level = ((mean - self._output_mean) / self._output_std).repeat(count, 1, 1)
-        condition = ((conditions - self._condition_mean) / self._condition_std).repeat(count, 1, 1)
+        condition = ((batch.conditions - self._condition_mean) / self._condition_std).repeat(count, 1, 1)
 
         def critic(window: Tensor) -> Tensor:
             score: Tensor = self._critic(window, level, condition)
@@ -62,8 +62,9 @@ class AdversarialObjective:
         return r3gan.generator_loss(critic, real, fake)
 
     def state(self) -> dict[str, Any]:
-        return {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict()}
+        return {"warm_up": self._warm_up.state(), "critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
+        self._warm_up.load(state["warm_up"])
         self._critic.load_state_dict(state["critic"])
         self._optimiser.load_state_dict(state["optimiser"])

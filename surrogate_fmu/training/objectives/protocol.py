@@ -1,6 +1,7 @@
 """What the training loop needs of an objective."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -9,16 +10,30 @@ RollMembers = Callable[[int], Tensor]
 """Number of members -> trajectories (member, batch, step + 1, output) of the present generator, with gradients."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Recorded windows.
+
+    Attributes:
+        runs: (batch,), which runs of the training data they are from.
+        conditions: (batch, step, condition_dim).
+        observed: (batch, step + 1, output_dim); point 0 is the start.
+    """
+
+    runs: Tensor
+    conditions: Tensor
+    observed: Tensor
+
+
 class WindowObjective(Protocol):
     """A loss over windows; adversarial ones also train their critic inside `loss`."""
 
-    def loss(self, roll_members: RollMembers, conditions: Tensor, observed: Tensor, share: float) -> Tensor:
+    def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
         """The generator's loss ().
 
         Args:
             roll_members: draws members under the batch's conditions.
-            conditions: (batch, step, condition_dim).
-            observed: (batch, step + 1, output_dim).
+            batch: the recorded windows.
             share: of the training done, 0 to 1.
         """
         ...
