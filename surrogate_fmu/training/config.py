@@ -65,11 +65,15 @@ class EnergyConfig:
         members: draws per window.
         path_weight: weight of the score of the whole window against the scores of single outputs and steps.
         pooling: 1 measures all windows in the spread pooled over schedules, 0 each in that of its own schedule.
+        reconstruction_weight: weight of the evidence lower bound; 0 trains without recognising individuals.
+        encoder_width: hidden units of the encoder.
     """
 
     members: int = 4
     path_weight: float = 0.3
     pooling: float = 0.3
+    reconstruction_weight: float = 1.0
+    encoder_width: int = 48
 
     def __post_init__(self) -> None:
         if self.members < 2:

@@ -116,9 +116,10 @@ class _Trainer:
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
             self._objective = make_objective(config, self.generator, scaling, len(training))
+        self._trained = [*self.generator.parameters(), *self._objective.parameters()]
         self._average = copy.deepcopy(self.generator)
         self._best_weights = copy.deepcopy(self.generator.state_dict())
-        self._optimiser = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self._optimiser = torch.optim.Adam(self._trained, lr=config.learning_rate, betas=(0.9, 0.99))
         self._random = torch.Generator().manual_seed(config.seed)
         self._conditions = torch.tensor(training.conditions(), dtype=torch.float32)
         self._outputs = torch.tensor(training.outputs, dtype=torch.float32)
@@ -169,7 +170,7 @@ class _Trainer:
             )
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.generator.parameters(), config.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
         self._optimiser.step()
         self._average_weights()
         self._update += 1

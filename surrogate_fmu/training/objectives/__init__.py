@@ -11,5 +11,5 @@ from surrogate_fmu.training.objectives.scoring import ScoringObjective
 def make_objective(config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> WindowObjective:
     """The objective that the configuration names."""
     if config.objective is Objective.ENERGY:
-        return ScoringObjective(config.energy, scaling, run_count)
+        return ScoringObjective(config, generator, scaling, run_count)
     return AdversarialObjective(config, generator, scaling, run_count)

@@ -1,9 +1,10 @@
 """The R3GAN game over windows."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import TrainingConfig
@@ -12,6 +13,7 @@ from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.objectives import r3gan
 from surrogate_fmu.training.objectives.protocol import Batch, RollMembers
 from surrogate_fmu.training.objectives.scoring import ScoringObjective
+from surrogate_fmu.training.objectives.units import scale_tensors
 
 
 class AdversarialObjective:
@@ -25,20 +27,14 @@ class AdversarialObjective:
     def __init__(self, config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> None:
         self._config = config.r3gan
         self._members = config.energy.members
-        self._warm_up = ScoringObjective(config.energy, scaling, run_count)
+        self._warm_up = ScoringObjective(config, generator, scaling, run_count)
         condition_dim = len(scaling.condition_mean)
         self._critic = WindowCritic(generator.output_dim, condition_dim, self._config.critic_width)
         self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=self._config.critic_learning_rate, betas=(0.5, 0.99))
-        self._spread, self._condition_mean, self._condition_std, self._output_mean, self._output_std = (
-            torch.tensor(value, dtype=torch.float32)
-            for value in (
-                scaling.conditional_std,
-                scaling.condition_mean,
-                scaling.condition_std,
-                scaling.output_mean,
-                scaling.output_std,
-            )
-        )
+        self._spread, self._condition_mean, self._condition_std, self._output_mean, self._output_std = scale_tensors(scaling)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return self._warm_up.parameters()
 
     def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
         if share < self._config.warm_up_fraction:

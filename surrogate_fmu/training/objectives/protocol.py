@@ -1,10 +1,10 @@
 """What the training loop needs of an objective."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 RollMembers = Callable[[int], Tensor]
 """Number of members -> trajectories (member, batch, step + 1, output) of the present generator, with gradients."""
@@ -36,6 +36,10 @@ class WindowObjective(Protocol):
             batch: the recorded windows.
             share: of the training done, 0 to 1.
         """
+        ...
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Parameters that the generator's optimiser trains along."""
         ...
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Encoders: networks that recognise the individual behind a recorded run."""
