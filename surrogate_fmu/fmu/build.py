@@ -22,6 +22,8 @@ SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "t
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
 _PLATFORMS = {"linux64": ".so", "win64": ".dll"}
 _SLAVES = "surrogate_fmu.fmu.python"
+_DISTRIBUTION = "surrogate-fmu"
+_SOURCE_LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"  # where the package runs from its sources
 _DIGITS = 12  # of the digest, in names inside the FMU
 
 
@@ -47,7 +49,7 @@ def build_python_fmu(bundle: Bundle, path: Path, *, external_latents: bool = Fal
         BuildError: PythonFMU is not installed, or the options cannot be used.
     """
     try:
-        config = BuildConfig(external_latents=external_latents, model_identifier=model_identifier)
+        config = BuildConfig(external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name)
     except ValueError as error:
         raise BuildError(str(error)) from error
     manifest, version = bundle.manifest, _version()
@@ -119,7 +121,7 @@ def _common_files(description: ModelDescription, sources: Mapping[str, str], run
     files |= {f"resources/{name}": content for name, content in runtime.python.items()}
     for platform, content in runtime.libraries.items():
         files[f"binaries/{platform}/{description.model_identifier}{_PLATFORMS[platform]}"] = content
-    licenses = {**_license_texts("surrogate-fmu"), **runtime.licenses}
+    licenses = {**_license_texts(_DISTRIBUTION), **runtime.licenses}
     return files | {f"documentation/licenses/{name}": content for name, content in licenses.items()}
 
 
@@ -129,24 +131,24 @@ def _slave_module(package: str, module: str, base: str, class_name: str, attribu
     lines = [
         f'"""The slave of {class_name}."""',
         "",
-        "import ctypes",
+        "import ctypes as _ctypes",
         "",
         "try:",
-        f"    from {package}.fmu.python import {module}",
+        f"    from {package}.fmu.python import {module} as _module",
         "except ModuleNotFoundError as error:",
         "    raise ModuleNotFoundError(",
         f'        f"the FMU {class_name} needs the package {{error.name!r}} in the Python that the host loads; install it there"',
         "    ) from error",
         "",
         "",
-        f"class {class_name}({module}.{base}):",
+        f"class {class_name}(_module.{base}):",
         f'    """{class_name} for PythonFMU."""',
         "",
         *(f"    {key} = {value!r}" for key, value in attributes.items()),
         "",
         "",
         "# At every instantiation the library drops a reference to this module's globals that it does not own.",
-        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(globals()))",
+        "_ctypes.pythonapi.Py_IncRef(_ctypes.py_object(globals()))",
         "",
     ]
     return {f"resources/{name}.py": "\n".join(lines).encode(), "resources/slavemodule.txt": name.encode()}
@@ -178,11 +180,13 @@ def _license_texts(distribution_name: str) -> dict[str, bytes]:
     for file in distribution.files or ():
         if file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE")) and ".dist-info" in str(file):
             texts[f"{distribution_name}-{file.name}"] = Path(str(distribution.locate_file(file))).read_bytes()
+    if not texts and distribution_name == _DISTRIBUTION and _SOURCE_LICENSE.is_file():
+        texts[f"{distribution_name}-LICENSE"] = _SOURCE_LICENSE.read_bytes()
     return texts
 
 
 def _version() -> str:
-    return importlib.metadata.version("surrogate-fmu")
+    return importlib.metadata.version(_DISTRIBUTION)
 
 
 def _digest(facts: Sequence[str], sources: Mapping[str, str], runtime: _Runtime) -> str:

@@ -1,5 +1,6 @@
 """How an FMU is built, as a frozen class that `schema.decode` reads from TOML."""
 
+import keyword
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,5 +27,6 @@ class BuildConfig:
     model_identifier: str | None = None
 
     def __post_init__(self) -> None:
-        if self.model_identifier is not None and not (self.model_identifier.isascii() and self.model_identifier.isidentifier()):
-            raise ValueError(f"model_identifier {self.model_identifier!r} must be ASCII letters, digits and underscores")
+        name = self.model_identifier
+        if name is not None and (not name.isascii() or not name.isidentifier() or keyword.iskeyword(name)):
+            raise ValueError(f"model_identifier {name!r} must be ASCII letters, digits and underscores, and no word of Python's")

@@ -18,8 +18,8 @@ _LICENSES = "The licence texts of what is inside are in documentation/licenses."
 def surrogate_page(manifest: Manifest, version: str, host_needs: Sequence[str], external_latents: bool) -> str:
     """The page of a surrogate as HTML."""
     latents = (
-        f"{manifest.run_latent_dim} run latents, drawn once per run (this unit differs from its sisters), and "
-        f"{manifest.step_latent_dim} step latents, drawn at every step."
+        f"Run latents, drawn once per run (this unit differs from its sisters): {manifest.run_latent_dim}. "
+        f"Step latents, drawn at every step: {manifest.step_latent_dim}."
     )
     z_modes = ", ".join(f"{i} {mode.value}" for i, mode in enumerate(Z_MODES, start=1))
     policies = ", ".join(f"{i} {policy.value}" for i, policy in enumerate(DOMAIN_POLICIES, start=1))

@@ -34,7 +34,7 @@ def test_fmu_holds_documentation_licences_and_libraries(toy_bundle: Bundle, tmp_
         names = archive.namelist()
         assert names[0] == "modelDescription.xml"
         assert {"binaries/linux64/Mass.so", "binaries/win64/Mass.dll"} <= set(names)
-        assert any(name.startswith("documentation/licenses/pythonfmu") for name in names)
+        assert {"documentation/licenses/pythonfmu-LICENSE", "documentation/licenses/surrogate-fmu-LICENSE"} <= set(names)
         page = archive.read("documentation/index.html").decode()
         assert Manifest.from_json(archive.read("documentation/manifest.json")) == bundle.manifest
         assert json.loads(archive.read("documentation/card.json")) == card
@@ -74,6 +74,7 @@ def test_build_config_is_read_strictly() -> None:
 
 
 def test_bad_model_identifier_is_a_build_error(toy_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="model_identifier"):
-        build_python_fmu(toy_bundle, tmp_path / "a.fmu", model_identifier="9lives")
+    for name in ("9lives", "class", "größe"):
+        with pytest.raises(BuildError, match="model_identifier"):
+            build_python_fmu(toy_bundle, tmp_path / "a.fmu", model_identifier=name)
     assert not list(tmp_path.iterdir())
