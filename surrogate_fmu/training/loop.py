@@ -155,11 +155,15 @@ class _Trainer:
         runs = torch.randint(len(self._conditions), (config.batch_size,), generator=self._random)
         conditions, observed = self._conditions[runs, :steps], self._outputs[runs, : steps + 1]
 
-        def roll_members(members: int) -> Tensor:
-            sizes = config.generator
-            latents = draw_latents(members * config.batch_size, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+        def roll_members(members: int, individuals: Tensor | None = None) -> Tensor:
+            sizes, count = config.generator, config.batch_size
+            latents = draw_latents(members * count, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+            if individuals is not None:
+                members += 1
+                given = torch.cat([individuals, individuals.new_zeros(count, sizes.step_latent_dim)], dim=1)
+                latents = torch.cat([latents, given[:, None].expand(-1, steps, -1)])
             rolled = self.generator.roll(conditions.repeat(members, 1, 1), latents)
-            batched: Tensor = rolled.reshape(members, config.batch_size, *rolled.shape[1:])
+            batched: Tensor = rolled.reshape(members, count, *rolled.shape[1:])
             return batched
 
         loss = self._objective.loss(roll_members, Batch(runs, conditions, observed), share)

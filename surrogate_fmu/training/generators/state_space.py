@@ -13,23 +13,27 @@ from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.config import Balance, GeneratorConfig
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
-_CURVE_POINTS = 16
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
-_CURVE_REACH = 2.25  # standard deviations of the output
+_CURVE_WAVES = 8
+_CURVE_REACH = 3.0  # standard deviations of the output; waves repeat beyond
 
 
 class StateSpaceGenerator(nn.Module):
-    """y_k+1, h_k+1 = G(x_k, z_k, h_k) with h = (all outputs scaled, memory m).
+    """y_k+1, h_k+1 = G(x_k, z_k, h_k) with h = (balanced outputs, free outputs, memory m), scaled.
 
     One step, with u = (x, z, y, curves over the balanced outputs), all scaled:
 
         m' = m + rate * (trunk(u, m) - m)                  a leaky memory with time constants from one step to the run
-        y' = a(u, m') + B(u, m') x                         outputs without a balance
+        y' = a(u, m') + B(u, m') x                         free outputs
         y' = y + sum_j c_j(z_run) * term_j + r(u, m')      outputs with a balance: charge, heat, mass
 
-    The terms of a balance are inputs or outputs, or differences of two; an output without balance enters with its new value.
-    The coefficients c_j keep their sign and differ between individuals through the run latents; r is small or nothing.
-    Physical units at the interface, float32.
+    The terms of a balance are inputs or outputs, or differences of two; a free output enters with its new value. The
+    coefficients c_j keep their sign and differ between individuals through the run latents; r is small or nothing. Curves
+    are waves along a balanced output, since many laws are curves over a state (a voltage over the charge), which a linear
+    layer then draws at once. Physical units at the interface, float32.
+
+    A step is a chain of small operations, whose number is what training costs; so what needs no state is computed for all
+    steps of a window at once (`prepare`), and the state is kept in parts.
 
     Args:
         variables: inputs, parameters and outputs.
@@ -48,14 +52,18 @@ class StateSpaceGenerator(nn.Module):
     output_std: Tensor
     residual_scale: Tensor
     term_condition: Tensor
-    term_output: Tensor
+    term_balanced: Tensor
+    term_free: Tensor
     term_offset: Tensor
     term_target: Tensor
     term_ahead: Tensor
     start_map: Tensor
     started: Tensor
     stepping: Tensor
-    curve_centres: Tensor
+    order: Tensor
+    back_to_order: Tensor
+    wave_numbers: Tensor
+    wave_phases: Tensor
 
     def __init__(
         self,
@@ -74,49 +82,51 @@ class StateSpaceGenerator(nn.Module):
             if name not in condition:
                 raise ConfigError(f"{name!r} is no parameter; there are {', '.join(condition[len(inputs) :])}")
 
+        balanced = [i for i, name in enumerate(outputs) if name in balances]
+        free = [i for i, name in enumerate(outputs) if name not in balances]
+        order = balanced + free
+        stepping = [i for i, name in enumerate(condition) if name not in config.initial_parameters]
         self.run_latent_dim = config.run_latent_dim
+        self.balanced_count, self.free_count, self.driven = len(balanced), len(free), len(stepping)
         self.output_dim = len(outputs)
         self.hidden_dim = self.output_dim + config.memory_dim
-        self.width = config.width
-        self.balanced = [i for i, name in enumerate(outputs) if name in balances]
-        free = [i for i, name in enumerate(outputs) if name not in balances]
-        self.free_count = len(free)
-        order = free + self.balanced
-        self.back_to_order = [order.index(i) for i in range(self.output_dim)]
-        stepping = [i for i, name in enumerate(condition) if name not in config.initial_parameters]
-        self.register_buffer("stepping", torch.tensor(stepping))
+        for name, indices in (("stepping", stepping), ("order", order), ("back_to_order", np.argsort(order))):
+            self.register_buffer(name, torch.tensor(np.asarray(indices, dtype=np.int64)))
 
         self._register(condition_mean=scaling.condition_mean, condition_std=scaling.condition_std)
         self._register(output_mean=scaling.output_mean, output_std=scaling.output_std)
         spread = scaling.conditional_std / scaling.output_std
-        self._register(residual_scale=[_RESIDUAL * spread[i] if balances[outputs[i]].residual else 0.0 for i in self.balanced])
-        terms = Terms([balances[outputs[i]] for i in self.balanced], inputs, outputs, coefficients, scaling)
-        self._register(term_condition=terms.condition, term_output=terms.output, term_offset=terms.offset)
-        self._register(term_target=terms.target, term_ahead=terms.target * terms.of_inputs_only[:, None])
+        self._register(residual_scale=[_RESIDUAL * spread[i] if balances[outputs[i]].residual else 0.0 for i in balanced])
+        terms = Terms([balances[outputs[i]] for i in balanced], inputs, outputs, coefficients, scaling)
+        self._register(term_condition=terms.condition, term_offset=terms.offset)
+        self._register(term_balanced=terms.output[balanced], term_free=terms.output[free])
+        self._register(term_target=terms.target[:, balanced])
+        self._register(term_ahead=terms.target[:, balanced] * terms.of_inputs_only[:, None])
         start_map = np.zeros((len(condition), len(outputs)))
         for balance in config.balances:
             if balance.start:
                 start_map[condition.index(balance.start), outputs.index(balance.output)] = 1.0
         self._register(start_map=start_map, started=start_map.sum(axis=0))
-        self._register(curve_centres=np.linspace(-_CURVE_REACH, _CURVE_REACH, _CURVE_POINTS))
-        self.curve_width = 2 * _CURVE_REACH / (_CURVE_POINTS - 1)
+        waves = np.arange(1, _CURVE_WAVES + 1) * np.pi / (2 * _CURVE_REACH)
+        self._register(wave_numbers=np.kron(np.eye(len(balanced)), np.repeat(waves, 2)[None]))
+        self._register(wave_phases=np.tile([0.0, -0.5 * np.pi], _CURVE_WAVES * len(balanced)))
 
         latent_dim = config.run_latent_dim + config.step_latent_dim
-        driven, curve, width = len(stepping), len(self.balanced) * _CURVE_POINTS, config.width
+        curves, width = 2 * _CURVE_WAVES * len(balanced), config.width
         self.individual = nn.Linear(config.run_latent_dim, len(terms.offset))
         nn.init.normal_(self.individual.weight, std=0.02)
         nn.init.zeros_(self.individual.bias)
         self.start = nn.Sequential(
-            nn.Linear(len(condition) + config.run_latent_dim + curve, width), nn.SiLU(), nn.Linear(width, self.hidden_dim)
+            nn.Linear(len(condition) + config.run_latent_dim + curves, width), nn.SiLU(), nn.Linear(width, self.hidden_dim)
         )
-        # First layers of trunk and head side by side, split by what is known when: x and z, then the state.
-        self.from_condition = nn.Linear(driven + latent_dim, 2 * width)
-        self.from_state = nn.Linear(self.output_dim + curve, 2 * width, bias=False)
-        self.trunk_memory = nn.Linear(config.memory_dim, width, bias=False)
+        # First layers of trunk and head in two parts: what is known of all steps, and the state.
+        state = self.output_dim + curves + config.memory_dim
+        self.trunk_known = nn.Linear(self.driven + latent_dim, width)
+        self.trunk_state = nn.Linear(state, width, bias=False)
         self.trunk = nn.Linear(width, config.memory_dim)
-        self.head_memory = nn.Linear(config.memory_dim, width, bias=False)
-        self.head = nn.Linear(width, self.free_count * (1 + driven) + len(self.balanced))
-        self.curve = nn.Linear(curve, self.free_count, bias=False)
+        self.head_known = nn.Linear(self.driven + latent_dim, width)
+        self.head_state = nn.Linear(state, width, bias=False)
+        self.head = nn.Linear(width, self.balanced_count + self.free_count * (1 + self.driven))
         constants = torch.logspace(math.log10(time_constants[0]), math.log10(time_constants[1]), config.memory_dim)
         self.rate_logit = nn.Parameter(torch.logit(1.0 - torch.exp(-1.0 / constants)))
 
@@ -128,70 +138,90 @@ class StateSpaceGenerator(nn.Module):
     def initial(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """x (batch, condition_dim), z (batch, latent_dim) -> y (batch, output_dim), h (batch, hidden_dim) at the start."""
         scaled = (x - self.condition_mean) / self.condition_std
-        given = (x @ self.start_map - self.output_mean) / self.output_std * self.started
-        learned = self.start(torch.cat([scaled, z[:, : self.run_latent_dim], self.curves(given)], dim=1))
-        y = given + learned[:, : self.output_dim] * (1.0 - self.started)
-        return y * self.output_std + self.output_mean, torch.cat([y, torch.tanh(learned[:, self.output_dim :])], dim=1)
+        given = ((x @ self.start_map - self.output_mean) / self.output_std * self.started).index_select(1, self.order)
+        curves = self.curves(given[:, : self.balanced_count])
+        learned = self.start(torch.cat([scaled, z[:, : self.run_latent_dim], curves], dim=1))
+        y = given + learned[:, : self.output_dim] * (1.0 - self.started.index_select(0, self.order))
+        return self.physical(y), torch.cat([y, torch.tanh(learned[:, self.output_dim :])], dim=1)
 
     def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """x (batch, condition_dim), z (batch, latent_dim), h (batch, hidden_dim) -> y (batch, output_dim), h."""
-        scaled, driving, known = self.prepare(x, z)
-        h = self.step(scaled, driving, known, self.coefficients(z), h)
-        return h[:, : self.output_dim] * self.output_std + self.output_mean, h
+        balanced, free, memory = h.split([self.balanced_count, self.free_count, h.shape[1] - self.output_dim], dim=1)  # type: ignore[no-untyped-call]
+        coefficients, rate = self.coefficients(z), torch.sigmoid(self.rate_logit)
+        scaled, trunk, head, pull, lead = self.prepare(x, z, coefficients)
+        balanced, free, memory = self.step(scaled, trunk, head, pull, lead, coefficients, rate, balanced, free, memory)
+        h = torch.cat([balanced, free, memory], dim=1)
+        return self.physical(h[:, : self.output_dim]), h
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
     def roll(self, x: Tensor, z: Tensor) -> Tensor:
-        """All steps of a window, the part that needs no state computed at once.
+        """All steps of a window.
 
         x (batch, step, condition_dim), z (batch, step, latent_dim) -> y (batch, step + 1, output_dim)
         """
         _, h = self.initial(x[:, 0], z[:, 0])
-        prepared = [part.unbind(1) for part in self.prepare(x, z)]
-        coefficients = self.coefficients(z[:, 0])
-        points = [h[:, : self.output_dim]]
-        for scaled, driving, known in zip(*prepared, strict=True):
-            h = self.step(scaled, driving, known, coefficients, h)
-            points.append(h[:, : self.output_dim])
-        return torch.stack(points, dim=1) * self.output_std + self.output_mean
+        balanced, free, memory = h.split([self.balanced_count, self.free_count, h.shape[1] - self.output_dim], dim=1)  # type: ignore[no-untyped-call]
+        coefficients, rate = self.coefficients(z[:, 0]), torch.sigmoid(self.rate_logit)
+        prepared = self.prepare(x, z, coefficients[:, None])
+        points = [torch.cat([balanced, free], dim=1)]
+        for scaled, trunk, head, pull, lead in zip(*(part.unbind(1) for part in prepared), strict=True):
+            balanced, free, memory = self.step(scaled, trunk, head, pull, lead, coefficients, rate, balanced, free, memory)
+            points.append(torch.cat([balanced, free], dim=1))
+        return self.physical(torch.stack(points, dim=1))
 
-    def prepare(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What a step needs of x (..., condition_dim) and z (..., latent_dim): scaled x, input terms, first layers."""
+    def prepare(self, x: Tensor, z: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What steps need of x (..., condition_dim) and z (..., latent_dim) alone.
+
+        Returns:
+            Scaled x, first layers of trunk and head, the terms' share of x, and what terms of inputs alone move.
+        """
         scaled = ((x - self.condition_mean) / self.condition_std).index_select(-1, self.stepping)
-        return scaled, x @ self.term_condition, self.from_condition(torch.cat([scaled, z], dim=-1))
+        known = torch.cat([scaled, z], dim=-1)
+        pull = x @ self.term_condition + self.term_offset
+        return scaled, self.trunk_known(known), self.head_known(known), pull, (pull * coefficients) @ self.term_ahead
 
     def coefficients(self, z: Tensor) -> Tensor:
         """Factors (batch, term) of this individual on the balances' coefficients."""
         return torch.exp(self.individual(z[:, : self.run_latent_dim]))
 
-    def step(self, scaled: Tensor, driving: Tensor, known: Tensor, coefficients: Tensor, h: Tensor) -> Tensor:
-        """One step of the hidden state h (batch, hidden_dim)."""
-        y, memory = h[:, : self.output_dim], h[:, self.output_dim :]
+    def step(
+        self,
+        scaled: Tensor,
+        trunk: Tensor,
+        head: Tensor,
+        pull: Tensor,
+        lead: Tensor,
+        coefficients: Tensor,
+        rate: Tensor,
+        balanced: Tensor,
+        free: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of balanced outputs, free outputs and memory, each (batch, ...); the rest from `prepare`."""
         # Terms of inputs alone move their balance before the network looks: it sees the charge at the end of the step.
-        ahead = y + (driving * coefficients) @ self.term_ahead
+        ahead = balanced + lead
         curves = self.curves(ahead)
-        layers = known + self.from_state(torch.cat([ahead, curves], dim=1))
-        candidate = torch.tanh(self.trunk(silu(layers[:, : self.width] + self.trunk_memory(memory))))
-        memory = torch.lerp(memory, candidate, torch.sigmoid(self.rate_logit))
-        head = self.head(silu(layers[:, self.width :] + self.head_memory(memory)))
+        seen = torch.cat([ahead, free, curves, memory], dim=1)
+        hidden = silu(torch.addmm(trunk, seen, self.trunk_state.weight.t()))
+        memory = torch.lerp(memory, torch.tanh(self.trunk(hidden)), rate)
+        seen = torch.cat([ahead, free, curves, memory], dim=1)
+        hidden = silu(torch.addmm(head, seen, self.head_state.weight.t()))
+        residual, level, slopes = self.head(hidden).split(
+            [self.balanced_count, self.free_count, self.free_count * self.driven], dim=1
+        )
+        free = level + (slopes.view(-1, self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
+        if self.balanced_count > 0:
+            terms = torch.addmm(torch.addmm(pull, balanced, self.term_balanced), free, self.term_free)
+            balanced = torch.addcmul(torch.addmm(balanced, terms * coefficients, self.term_target), residual, self.residual_scale)
+        return balanced, free, memory
 
-        slopes = head[:, self.free_count : self.free_count * (1 + scaled.shape[1])].unflatten(1, (self.free_count, scaled.shape[1]))
-        free = head[:, : self.free_count] + self.curve(curves) + (slopes @ scaled.unsqueeze(2)).squeeze(2)
-        if len(self.balanced) == 0:
-            return torch.cat([free, memory], dim=1)
-        before = y[:, self.balanced]
-        middle = torch.cat([free, before], dim=1)[:, self.back_to_order]
-        terms = driving + middle @ self.term_output + self.term_offset
-        moved = ((terms * coefficients) @ self.term_target)[:, self.balanced]
-        balanced = before + moved + head[:, self.free_count * (1 + scaled.shape[1]) :] * self.residual_scale
-        return torch.cat([torch.cat([free, balanced], dim=1)[:, self.back_to_order], memory], dim=1)
+    def physical(self, y: Tensor) -> Tensor:
+        """Scaled outputs, balanced first, in physical units and the variables' order (..., output_dim)."""
+        return y.index_select(-1, self.back_to_order) * self.output_std + self.output_mean
 
-    def curves(self, y: Tensor) -> Tensor:
-        """Bumps along each balanced output, y (batch, output_dim) scaled -> (batch, bumps).
-
-        Many laws are curves over a state (a voltage over the charge); with bumps a linear layer can draw them at once.
-        """
-        distance = (y[:, self.balanced].unsqueeze(2) - self.curve_centres) / self.curve_width
-        return torch.exp(-0.5 * distance * distance).flatten(1)
+    def curves(self, balanced: Tensor) -> Tensor:
+        """Waves along each balanced output, (batch, balanced) scaled -> (batch, wave)."""
+        return torch.cos(torch.addmm(self.wave_phases, balanced, self.wave_numbers))
 
 
 class Terms:

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-RollMembers = Callable[[int], Tensor]
-"""Number of members -> trajectories (member, batch, step + 1, output) of the present generator, with gradients."""
+RollMembers = Callable[..., Tensor]
+"""(number of members, run latents (batch, run_latent_dim) or None) -> trajectories (member, batch, step + 1, output) of the
+present generator, with gradients; with latents given, one more member is appended that has these and no step latents."""
 
 
 @dataclass(frozen=True)

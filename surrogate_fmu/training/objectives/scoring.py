@@ -39,12 +39,13 @@ class ScoringObjective:
     """
 
     def __init__(self, config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> None:
-        self._config, self._generator = config.energy, generator
+        self._config = config.energy
         self._pooled, self._condition_mean, self._condition_std, self._output_mean, self._output_std = scale_tensors(scaling)
         self._spread = self._pooled.repeat(run_count, 1)
+        self._mean = self._output_mean.repeat(run_count, config.window_steps[1], 1)
         self._random = torch.Generator().manual_seed(config.seed + 2)
         self._encoder: RunEncoder | None = None
-        run_latent_dim, self._step_latent_dim = config.generator.run_latent_dim, config.generator.step_latent_dim
+        run_latent_dim = config.generator.run_latent_dim
         if self._config.reconstruction_weight > 0.0 and run_latent_dim:
             width = self._config.encoder_width
             self._encoder = RunEncoder(generator.output_dim, len(self._condition_mean), run_latent_dim, width)
@@ -53,32 +54,38 @@ class ScoringObjective:
         return self._encoder.parameters() if self._encoder else ()
 
     def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
-        members = roll_members(self._config.members)[:, :, 1:]
         observed = batch.observed[:, 1:]
         spread = torch.maximum(self._spread[batch.runs], _FLOOR * self._pooled)
         # Between pooled and local: relative errors count, and a window of no spread cannot drown the others.
         unit = (self._pooled**self._config.pooling * spread ** (1.0 - self._config.pooling))[:, None]
-        with torch.no_grad():
-            seen = members.var(dim=0).mean(dim=1).sqrt()
-            self._spread[batch.runs] = (1.0 - _FORGETTING) * self._spread[batch.runs] + _FORGETTING * seen
-        score = path_score(members / unit, observed / unit, self._config.path_weight)
         if self._encoder is None:
-            return score
-        mean = members.detach().mean(dim=0)
+            members = roll_members(self._config.members)[:, :, 1:]
+            self._remember(batch, members)
+            return path_score(members / unit, observed / unit, self._config.path_weight)
+        mean = self._mean[batch.runs, : observed.shape[1]]
         level = (mean - self._output_mean) / self._output_std
         condition = (batch.conditions - self._condition_mean) / self._condition_std
         centre, log_variance = self._encoder((observed - mean) / unit, level, condition)
-        latents = draw_posterior(centre, log_variance, self._random)[:, None].expand(-1, observed.shape[1], -1)
-        latents = torch.cat([latents, latents.new_zeros(*latents.shape[:2], self._step_latent_dim)], dim=2)
-        error = (self._generator.roll(batch.conditions, latents)[:, 1:] - observed) / unit
-        return score + self._config.reconstruction_weight * negative_elbo(error, centre, log_variance)
+        rolled = roll_members(self._config.members, draw_posterior(centre, log_variance, self._random))[:, :, 1:]
+        members, recognised = rolled[:-1], rolled[-1]
+        self._remember(batch, members)
+        score = path_score(members / unit, observed / unit, self._config.path_weight)
+        bound = negative_elbo((recognised - observed) / unit, centre, log_variance)
+        return score + self._config.reconstruction_weight * bound
+
+    def _remember(self, batch: Batch, members: Tensor) -> None:
+        """Mean and spread of the members under each schedule, for the next visit of these runs."""
+        runs, steps = batch.runs, members.shape[2]
+        with torch.no_grad():
+            self._spread[runs] = torch.lerp(self._spread[runs], members.var(dim=0).mean(dim=1).sqrt(), _FORGETTING)
+            self._mean[runs, :steps] = torch.lerp(self._mean[runs, :steps], members.mean(dim=0), _FORGETTING)
 
     def state(self) -> dict[str, Any]:
         encoder = self._encoder.state_dict() if self._encoder else {}
-        return {"spread": self._spread, "random": self._random.get_state(), "encoder": encoder}
+        return {"spread": self._spread, "mean": self._mean, "random": self._random.get_state(), "encoder": encoder}
 
     def load(self, state: dict[str, Any]) -> None:
-        self._spread = state["spread"]
+        self._spread, self._mean = state["spread"], state["mean"]
         self._random.set_state(state["random"])
         if self._encoder:
             self._encoder.load_state_dict(state["encoder"])
