@@ -1,5 +1,6 @@
 """Surrogate runs from a built artefact: one seed per run, one run per row of conditions."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,11 +31,25 @@ A run that the artefact cannot go on with holds nan from there on.
 """
 Progress = Callable[[Iterable[int], int], Iterable[int]]
 
+
+def _plain(runs: Iterable[int], total: int) -> Iterable[int]:
+    return runs
+
+
 _MISUSE = (CallOrderError, InputError, StepSizeError, DeviceError, ServiceError)
 
 
 class SteppedSession(Protocol):
-    """What is asked of a session, in this process, in an FMU, or behind a service."""
+    """What is asked of a session, in this process, in an FMU, or behind a service; see `runtime.session.Session`."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def reset(self) -> None: ...
+
+    def configure(self, seed: int) -> None: ...
+
+    def set_values(self, values: Mapping[str, Any]) -> None: ...
 
     def initialize(self) -> Mapping[str, Any]: ...
 
@@ -76,65 +91,73 @@ def batched_members(bundle: Bundle, z_mode: ZMode = ZMode.SAMPLED, device: str =
     return members
 
 
-def session_members(
-    bundle: Bundle, z_mode: ZMode = ZMode.SAMPLED, device: str = "cpu", progress: Progress | None = None
-) -> Members:
+def session_members(bundle: Bundle, z_mode: ZMode = ZMode.SAMPLED, device: str = "cpu", progress: Progress = _plain) -> Members:
     """Runs of a bundle through `Session`, step by step as any host would."""
-
-    def open_session(seed: int, values: Mapping[str, float]) -> SteppedSession:
-        return Session(bundle, seed=seed, z_mode=z_mode, parameters=values, device=device)
-
-    return stepped_members(open_session, bundle.manifest, progress)
+    return stepped_members(lambda: Session(bundle, z_mode=z_mode, device=device), progress)
 
 
-def fmu_members(path: Path, z_mode: ZMode = ZMode.SAMPLED, device: str = "cpu", progress: Progress | None = None) -> Members:
-    """Runs of a built FMU through an FMI master: the artefact itself, binaries, XML and all."""
+def fmu_members(path: Path, z_mode: ZMode = ZMode.SAMPLED, device: str = "cpu", progress: Progress = _plain) -> Members:
+    """Runs of a built FMU through an FMI master: the artefact itself, binaries, XML and all.
+
+    Raises:
+        BuildError: the file is no FMU of a surrogate.
+    """
     from surrogate_fmu.fmu.master import FmuSession
+    from surrogate_fmu.fmu.unpacked import unpack_fmu
 
-    with_manifest = FmuSession(path, device=device)
-    manifest: Manifest = with_manifest.manifest
-    with_manifest.close()
-
-    def open_session(seed: int, values: Mapping[str, float]) -> SteppedSession:
-        session: SteppedSession = FmuSession(path, seed=seed, z_mode=z_mode.value, parameters=values, device=device)
-        return session
-
-    return stepped_members(open_session, manifest, progress)
+    unpacked = unpack_fmu(path)
+    return stepped_members(lambda: FmuSession(unpacked, z_mode=z_mode, device=device), progress)
 
 
-def stepped_members(
-    open_session: Callable[[int, Mapping[str, float]], SteppedSession], manifest: Manifest, progress: Progress | None = None
-) -> Members:
-    """Runs of any stepped session, one new session per run.
+def stepped_members(open_session: Callable[[], SteppedSession], progress: Progress = _plain) -> Members:
+    """Runs of any stepped session: one instance, reset before every run, so that what a run leaves behind would show.
+
+    Parameters and first inputs are set before the start. Scalar variables only, as recorded datasets have them.
 
     Args:
-        open_session: makes one from a seed and the values of parameters and first inputs.
-        manifest: of the artefact; scalar variables only, as recorded datasets have them.
+        open_session: makes a session; it is closed when the runs are done.
         progress: wraps the iterator over runs, given their number.
     """
-    condition_names = [v.name for v in manifest.condition]
-    input_names = [v.name for v in manifest.inputs]
-    output_names = [v.name for v in manifest.outputs]
 
     def members(conditions: Array, seeds: NDArray[np.int64]) -> Array:
-        runs, steps = conditions.shape[:2]
-        outputs = np.full((runs, steps + 1, len(output_names)), np.nan)
-        for run in progress(range(runs), runs) if progress else range(runs):
-            first = dict(zip(condition_names, conditions[run, 0].tolist(), strict=True))
-            session = open_session(int(seeds[run]), first)
-            try:
-                point = session.initialize()
-                outputs[run, 0] = [point[name] for name in output_names]
-                for step in range(steps):
-                    # zip ends with the inputs: parameters stand behind them and are fixed
-                    point = session.do_step(dict(zip(input_names, conditions[run, step].tolist(), strict=False)))
-                    outputs[run, step + 1] = [point[name] for name in output_names]
-            except _MISUSE:
-                raise
-            except SessionError:
-                continue  # the generator failed: the rest stays nan, which the divergence gate counts
-            finally:
-                session.close()
-        return outputs
+        session = open_session()
+        try:
+            return np.stack([_run(session, conditions[run], int(seeds[run])) for run in progress(range(len(seeds)), len(seeds))])
+        finally:
+            session.close()
 
     return members
+
+
+def seconds_per_step(session: SteppedSession, conditions: Array, seed: int = 0) -> float:
+    """Median wall time of one `do_step` [s] over a run after warming up.
+
+    Args:
+        conditions: (step, condition), at least 2 steps; the first half warms up.
+    """
+    times: list[float] = []
+    _run(session, conditions, seed, times)
+    return float(np.median(times[len(times) // 2 :]))
+
+
+def _run(session: SteppedSession, conditions: Array, seed: int, times: list[float] | None = None) -> Array:
+    manifest = session.manifest
+    input_names, output_names = [v.name for v in manifest.inputs], [v.name for v in manifest.outputs]
+    outputs = np.full((len(conditions) + 1, len(output_names)), np.nan)
+    session.reset()
+    session.configure(seed)
+    session.set_values(dict(zip([v.name for v in manifest.condition], conditions[0].tolist(), strict=True)))
+    try:
+        point = session.initialize()
+        outputs[0] = [point[name] for name in output_names]
+        for step, row in enumerate(conditions[:, : len(input_names)].tolist()):
+            started = time.perf_counter()
+            point = session.do_step(dict(zip(input_names, row, strict=True)))
+            if times is not None:
+                times.append(time.perf_counter() - started)
+            outputs[step + 1] = [point[name] for name in output_names]
+    except _MISUSE:
+        raise
+    except SessionError:
+        return outputs  # the generator failed: the rest stays nan, which the divergence gate counts
+    return outputs

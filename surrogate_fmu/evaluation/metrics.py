@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 TAIL_LEVELS = (0.05, 0.95)
-_DITHER = 0.02  # of the plant's standard deviation: breaks ties and atoms in ranks
+_DITHER = 0.1  # of the plant's pooled spread: breaks ties and atoms, and hides what is less than any gate's concern
 
 
 @dataclass(frozen=True)
@@ -189,12 +189,14 @@ def bias(plant: Array, surrogate: Array, resolution: Array) -> Array:
 def tail_error(plant: Array, surrogate: Array, resolution: Array, leads: Sequence[int]) -> Array:
     """Error of the 5 % and 95 % quantiles in units of the plant's spread, root mean square over both and the leads: (output,).
 
-    0 is best. Deviations from the plant's mean, in plant standard deviations of that schedule and lead, are pooled over
-    schedules, so that a quantile rests on all runs.
+    0 is best. Deviations from the plant's mean are pooled over schedules, so that a quantile rests on all runs. Their unit is
+    the root mean square of the spread on that schedule and lead and of the spread at that lead over all schedules: a schedule
+    at rest then counts little.
     """
     at = list(leads)
     mean = plant[:, :, at].mean(axis=1, keepdims=True)
-    scale = np.sqrt(plant[:, :, at].var(axis=1, ddof=1, keepdims=True) + resolution**2)
+    variance = plant[:, :, at].var(axis=1, ddof=1, keepdims=True)
+    scale = np.sqrt(0.5 * (variance + variance.mean(axis=0)) + resolution**2)
     ours, theirs = (np.quantile((e[:, :, at] - mean) / scale, TAIL_LEVELS, axis=(0, 1)) for e in (surrogate, plant))
     result: Array = np.sqrt(((ours - theirs) ** 2).mean(axis=(0, 1)))
     return result
@@ -204,10 +206,11 @@ def rank_positions(plant: Array, surrogate: Array, resolution: Array, leads: Seq
     """Place of every individual within the surrogate's ensemble, 0 to 1: (lead, schedule x individual, output).
 
     The randomised probability integral transform of a finite ensemble (Hamill, MWR 129, 2001): (rank + u) / (M + 1), with
-    both sides dithered by 2 % of the plant's spread. Uniform if the individuals could be members.
+    both sides dithered by a tenth of the plant's spread, pooled over schedules and steps. Uniform if the individuals could
+    be members.
     """
     at = list(leads)
-    std = np.sqrt(plant[:, :, at].var(axis=1, ddof=1, keepdims=True) + resolution**2)
+    std = np.sqrt(plant[:, :, 1:].var(axis=1, ddof=1).mean(axis=(0, 1)) + resolution**2)
     ours, theirs = (e[:, :, at] + _DITHER * std * rng.standard_normal(e[:, :, at].shape) for e in (surrogate, plant))
     members = np.sort(ours, axis=1)
     ranks = np.empty(theirs.shape)
@@ -228,16 +231,25 @@ def uniform_distance(positions: Array) -> Array:
     return distance
 
 
-def persistence(ensemble: Array, resolution: Array, first: int, second: int) -> Array:
-    """Correlation over the runs of an ensemble between two leads: (output,), -1 to 1.
+def persistence_error(plant: Array, surrogate: Array, resolution: Array, leads: Sequence[int]) -> Array:
+    """Difference of the correlations over runs between leads, root mean square over schedules and pairs of leads: (output,).
 
-    Deviations from the ensemble mean, standardised per schedule and pooled. Near 1 where what sets runs apart is fixed
-    for a run; a latent that is redrawn at every step loses it.
+    0 is best. A trait that lasts a run correlates deviations from the ensemble mean at two leads, by +1 or -1 as the inputs
+    have it; a latent that is redrawn at every step does not. Correlations are taken per schedule, since their signs differ,
+    and what two finite samples of one law would differ by (the variance of a correlation, (1 - r^2)^2 / n) is subtracted.
     """
-    deviation = ensemble[:, :, [first, second]] - ensemble[:, :, [first, second]].mean(axis=1, keepdims=True)
-    standardised = deviation / np.sqrt((deviation**2).mean(axis=1, keepdims=True) + resolution**2)
-    product = standardised[:, :, 0] * standardised[:, :, 1]
-    correlation: Array = product.mean(axis=(0, 1))
+    pairs = [(a, b) for index, a in enumerate(leads) for b in leads[index + 1 :]]
+    ours, theirs = (np.stack([_correlation(e[:, :, a], e[:, :, b], resolution) for a, b in pairs]) for e in (surrogate, plant))
+    by_chance = (1 - ours**2) ** 2 / (surrogate.shape[1] - 1) + (1 - theirs**2) ** 2 / (plant.shape[1] - 1)
+    excess: Array = ((ours - theirs) ** 2 - by_chance).mean(axis=(0, 1))
+    return np.sqrt(np.maximum(excess, 0.0))
+
+
+def _correlation(first: Array, second: Array, resolution: Array) -> Array:
+    """Over runs: (schedule, output) from two (schedule, run, output)."""
+    a, b = first - first.mean(axis=1, keepdims=True), second - second.mean(axis=1, keepdims=True)
+    scale = np.sqrt(((a**2).mean(axis=1) + resolution**2) * ((b**2).mean(axis=1) + resolution**2))
+    correlation: Array = (a * b).mean(axis=1) / scale
     return correlation
 
 

@@ -15,7 +15,7 @@ from surrogate_fmu.errors import VerdictError
 from surrogate_fmu.evaluation.card import Artefact, Card, Counts, GateResult, Speed, worst_verdict
 from surrogate_fmu.evaluation.config import VerifyConfig
 from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, long_conditions
-from surrogate_fmu.evaluation.gates import all_leads, divergence_result, judge
+from surrogate_fmu.evaluation.gates import all_leads, check_config, divergence_result, judge
 from surrogate_fmu.evaluation.members import Members, Progress
 from surrogate_fmu.evaluation.metrics import diverging_runs
 
@@ -61,11 +61,12 @@ def verify(
         VerdictError: the members have another shape than they were asked for.
     """
     plant = group_by_schedule(trajectories)
-    all_leads(config, trajectories.step_count)
+    check_config(plant, config)
     schedules, individuals = plant.outputs.shape[:2]
     members = config.members or _MEMBERS_PER_INDIVIDUAL * individuals
     run_count = schedules * members
-    seeds = config.seed * 2**32 + np.arange(run_count + config.rollout_count, dtype=np.int64)
+    first_seed = config.seed * 2**16 % 2**30  # an FMU's seed is an Integer, below 2^31
+    seeds = first_seed + np.arange(run_count + config.rollout_count, dtype=np.int64)
     runs = _run(make_members, np.repeat(plant.conditions, members, axis=0), seeds[:run_count], plant)
     ensembles = Ensembles(plant, runs.reshape(schedules, members, *runs.shape[1:]))
 

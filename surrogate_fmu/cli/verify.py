@@ -1,0 +1,118 @@
+"""`surrogate-fmu verify`: measure an artefact against its plant and say whether it may take its place."""
+
+import argparse
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surrogate_fmu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from surrogate_fmu.dataset.trajectories import Trajectories
+    from surrogate_fmu.evaluation.card import Speed
+    from surrogate_fmu.evaluation.members import Members, Progress
+
+HELP = "measure a built FMU or a bundle against its plant and give a verdict"
+_EXTRA = ("xarray", "matplotlib", "jinja2", "tqdm")
+_TIMED_STEPS = 400
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("artefact", type=Path, metavar="ARTEFACT", help="a .fmu, run through an FMI master, or a .bundle")
+    parser.add_argument("--config", type=Path, required=True, metavar="TOML", help="the surrogate.toml of the model")
+    parser.add_argument("--dataset", type=Path, metavar="NC", help="test trajectories; default: the test set of the configuration")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="where card.html and card.json go; default: card/ beside it"
+    )
+    parser.add_argument("--members", type=int, metavar="N", help="surrogate runs per schedule; default: as configured")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify, print the verdict, write the card; 0 for replace and assist.
+
+    Raises:
+        VerdictError: the artefact was rejected; the card is written all the same.
+        ConfigError, DatasetError, BundleError, BuildError: something given cannot be used.
+    """
+    artefact: Path = arguments.artefact
+    if artefact.suffix not in (".fmu", ".bundle"):
+        raise ConfigError(f"{artefact} has the suffix {artefact.suffix!r}; verify takes a .fmu or a .bundle")
+    if not artefact.is_file():
+        raise ConfigError(f"there is no file {artefact}; make it with: surrogate-fmu build, or train")
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} not installed; install the extra: pip install 'surrogate-fmu[verify]'")
+    import dataclasses
+    from datetime import UTC, datetime
+
+    from surrogate_fmu.config import load_config
+    from surrogate_fmu.dataset.store import read_trajectories
+    from surrogate_fmu.errors import VerdictError
+    from surrogate_fmu.evaluation.card import verdict_lines
+    from surrogate_fmu.evaluation.config import Verdict
+    from surrogate_fmu.evaluation.plots import draw_all
+    from surrogate_fmu.evaluation.report import write_report
+    from surrogate_fmu.evaluation.verify import describe_artefact, verify
+
+    config = load_config(arguments.config)
+    trajectories = read_trajectories(arguments.dataset or config.dataset_path("test"))
+    settings = config.verify
+    if arguments.members is not None:
+        try:
+            settings = dataclasses.replace(settings, members=arguments.members)
+        except ValueError as error:
+            raise ConfigError(f"--members: {error}") from error
+    make_members, speeds = _open(artefact, trajectories, arguments.device, _bar("run"))
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    verification = verify(
+        make_members, trajectories, settings, describe_artefact(artefact), date, speeds, progress=_bar("resampling")
+    )
+    folder = arguments.output or artefact.parent / "card"
+    html, _ = write_report(verification.card, draw_all(verification), folder)
+    print("\n".join(verdict_lines(verification.card)))
+    print(html)
+    if verification.card.verdict is Verdict.REJECT:
+        raise VerdictError(f"{artefact} was rejected; {html} says by which gates")
+    return 0
+
+
+def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "Progress") -> tuple["Members", dict[str, "Speed"]]:
+    """The artefact's runs, and what a step costs beside the plant's."""
+    from surrogate_fmu.evaluation import members
+    from surrogate_fmu.evaluation.card import Speed
+
+    session: members.SteppedSession
+    if artefact.suffix == ".fmu":
+        from surrogate_fmu.fmu.master import FmuSession
+
+        label, make_members = "FMU through FMPy", members.fmu_members(artefact, device=device, progress=progress)
+        session = FmuSession(artefact, device=device)
+    else:
+        from surrogate_fmu.bundle.archive import read_bundle
+        from surrogate_fmu.runtime.session import Session
+
+        bundle = read_bundle(artefact)
+        label, make_members = "session", members.batched_members(bundle, device=device)
+        session = Session(bundle, device=device)
+    try:
+        members.check_same_interface(session.manifest, trajectories.variables, trajectories.communication_step_size)
+        seconds = members.seconds_per_step(session, trajectories.conditions()[0, :_TIMED_STEPS])
+    finally:
+        session.close()
+    plant_seconds = trajectories.provenance.get("seconds_per_step")
+    if plant_seconds is None:
+        return make_members, {label: Speed(seconds)}
+    return make_members, {"plant": Speed(float(plant_seconds)), label: Speed(seconds, float(plant_seconds) / seconds)}
+
+
+def _bar(what: str) -> "Progress":
+    def wrap(items: Iterable[int], total: int) -> Iterable[int]:
+        from tqdm import tqdm
+
+        bar: Iterable[int] = tqdm(items, total=total, desc=what, unit=what, disable=None, leave=False)
+        return bar
+
+    return wrap
