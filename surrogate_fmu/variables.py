@@ -1,5 +1,6 @@
 """Variables of a plant or a surrogate, in FMI's words (FMI 2.0.4 section 2.2.7; FMI 3.0 section 2.4.7)."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,3 +108,11 @@ def find_variable(variables: Sequence[Variable], name: str) -> Variable:
         if variable.name == name:
             return variable
     raise InputError(f"no variable is called {name!r}; there are {', '.join(repr(v.name) for v in variables)}")
+
+
+def scalar_names(variable: Variable) -> list[str]:
+    """Names of the scalars of a variable: its own, or `name[i,j]` counted from 1 as FMI 2 does."""
+    if not variable.shape:
+        return [variable.name]
+    indices = itertools.product(*(range(1, size + 1) for size in variable.shape))
+    return [f"{variable.name}[{','.join(map(str, index))}]" for index in indices]

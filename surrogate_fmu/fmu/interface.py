@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
-from surrogate_fmu.variables import Causality, Initial, Variability, Variable
+from surrogate_fmu.variables import Causality, Initial, Variability, Variable, scalar_names
 
 INTEGER_MAX = 2**31 - 1  # fmi2Integer
 
@@ -83,14 +83,6 @@ def surrogate_interface(manifest: Manifest, external_latents: bool = False) -> t
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     return _numbered(variables, [_seed("seed of the run: chooses the individual and its noise")])
-
-
-def scalar_names(variable: Variable) -> list[str]:
-    """Names of the scalars of a variable: its own, or `name[i,j]` counted from 1, the last index running fastest."""
-    if not variable.shape:
-        return [variable.name]
-    indices = itertools.product(*(range(1, size + 1) for size in variable.shape))
-    return [f"{variable.name}[{','.join(map(str, index))}]" for index in indices]
 
 
 def _numbered(variables: Sequence[Variable], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
 from surrogate_fmu.fmu.instance import FmuInstance, Message
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role, scalar_names
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role
 from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
 from surrogate_fmu.manifest import DomainPolicy, ZMode
-from surrogate_fmu.variables import Causality, find_variable
+from surrogate_fmu.variables import Causality, find_variable, scalar_names
 
 _SNAPSHOT_FORMAT = "surrogate-fmu FMU snapshot 1"
 _HEAD = 32  # SHA-256 in front of a snapshot

@@ -1,16 +1,14 @@
 """One run of a surrogate: the state machine, the latents, the domain, snapshots."""
 
 import base64
-import dataclasses
 import hashlib
 import json
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +20,7 @@ from surrogate_fmu.errors import CallOrderError, DomainError, InputError, Sessio
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.latent import SEED_MAX, LatentStream
-from surrogate_fmu.variables import Causality, find_variable
+from surrogate_fmu.variables import Causality, Variable, find_variable
 
 Value = float | Sequence[float] | NDArray[Any]
 Array = NDArray[np.float64]
@@ -55,21 +53,29 @@ _HINT = {
 }
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(NamedTuple):
     """All that changes in a session; replaced in one assignment when a call has succeeded."""
 
     state: SessionState
     seed: int
     z_mode: ZMode
     domain_policy: DomainPolicy
-    condition: Array
-    external_latent: Array
+    condition: tuple[float, ...]
+    external_latent: tuple[float, ...]
     step_index: int = 0
     hidden: torch.Tensor | None = None
-    outputs: Array | None = None
+    outputs: tuple[float, ...] | None = None
     domain_distance: float = 0.0
     domain_message: str = ""
+
+
+class _Slot(NamedTuple):
+    """Where a variable lies among the scalars of x or y, and what values it takes."""
+
+    variable: Variable
+    place: slice
+    low: float
+    high: float
 
 
 class Session:
@@ -108,17 +114,12 @@ class Session:
         self._lock = threading.RLock()
         self._condition_box = DomainBox(self.manifest, self.manifest.condition)
         self._output_box = DomainBox(self.manifest, self.manifest.outputs)
-        self._slices: dict[str, slice] = {}
-        for variables in (self.manifest.condition, self.manifest.outputs):
-            position = 0
-            for variable in variables:
-                self._slices[variable.name] = slice(position, position + variable.size)
-                position += variable.size
-        start = [float(v.start or 0.0) for v in self.manifest.condition for _ in range(v.size)]
-        self._run = _Run(
-            SessionState.INSTANTIATED, 0, ZMode.SAMPLED, DomainPolicy.WARN, np.array(start), np.zeros(self.manifest.latent_dim)
-        )
-        self._draws: tuple[tuple[int, int], LatentStream, NDArray[np.float32]] | None = None
+        self._condition_slots = _make_slots(self.manifest.condition)
+        self._output_slots = _make_slots(self.manifest.outputs)
+        start = tuple(float(v.start or 0.0) for v in self.manifest.condition for _ in range(v.size))
+        no_latent = (0.0,) * self.manifest.latent_dim
+        self._run = _Run(SessionState.INSTANTIATED, 0, ZMode.SAMPLED, DomainPolicy.WARN, start, no_latent)
+        self._draws: tuple[tuple[int, int], torch.Tensor] | None = None
         self.configure(seed, z_mode, domain_policy)
         self._declared = self._run
         self.set_values(parameters or {})
@@ -140,11 +141,11 @@ class Session:
             if seed is not None:
                 if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= SEED_MAX:
                     raise InputError(f"seed {seed!r} must be a whole number from 0 to {SEED_MAX}")
-                run = dataclasses.replace(run, seed=seed)
+                run = run._replace(seed=seed)
             if z_mode is not None:
-                run = dataclasses.replace(run, z_mode=_member(ZMode, "z_mode", z_mode))
+                run = run._replace(z_mode=_member(ZMode, "z_mode", z_mode))
             if domain_policy is not None:
-                run = dataclasses.replace(run, domain_policy=_member(DomainPolicy, "domain_policy", domain_policy))
+                run = run._replace(domain_policy=_member(DomainPolicy, "domain_policy", domain_policy))
             self._run = run
 
     def set_values(self, values: Mapping[str, Value]) -> None:
@@ -157,7 +158,7 @@ class Session:
         with self._lock:
             self._check_allowed("set_values")
             if values:
-                self._run = dataclasses.replace(self._run, condition=self._with_values(values))
+                self._run = self._run._replace(condition=self._with_values(values))
 
     def initialize(self, z: Value | None = None) -> dict[str, Any]:
         """Start the run and return the outputs at its start.
@@ -172,15 +173,13 @@ class Session:
             self._check_allowed("initialize")
             run = self._with_latent(z, "initialize")
             condition, distance, message = self._apply_domain(run.condition)
-            latent = self._latent(run, 0).copy()
-            latent[self.manifest.run_latent_dim :] = 0.0
+            latent = self._latent(run, 0).clone()
+            latent[:, self.manifest.run_latent_dim :] = 0.0
             with torch.inference_mode():
-                y, hidden = self._generator.initial(self._tensor(condition), self._tensor(latent))
-                outputs = y[0].to("cpu", torch.float64).numpy()
-            self._check_result(outputs, hidden, "initialize")
+                y, hidden = self._generator.initial(self._tensor(condition), latent)
+                outputs = self._finite(y, hidden, "initialize")
             distance, message = self._output_domain(outputs, distance, message)
-            self._run = dataclasses.replace(
-                run,
+            self._run = run._replace(
                 state=SessionState.RUNNING,
                 hidden=hidden,
                 outputs=outputs,
@@ -213,15 +212,13 @@ class Session:
             raw_condition = self._with_values(inputs) if inputs else run.condition
             substeps = self._substeps(communication_step_size)
             condition, distance, message = self._apply_domain(raw_condition)
-            x, hidden, outputs = self._tensor(condition), run.hidden, run.outputs
+            x, hidden = self._tensor(condition), run.hidden
             with torch.inference_mode():
                 for step in range(run.step_index, run.step_index + substeps):
-                    y, hidden = self._generator(x, self._tensor(self._latent(run, step)), hidden)
-                outputs = y[0].to("cpu", torch.float64).numpy()
-            self._check_result(outputs, hidden, "do_step")
+                    y, hidden = self._generator(x, self._latent(run, step), hidden)
+                outputs = self._finite(y, hidden, "do_step")
             distance, message = self._output_domain(outputs, distance, message)
-            self._run = dataclasses.replace(
-                run,
+            self._run = run._replace(
                 condition=raw_condition,
                 step_index=run.step_index + substeps,
                 hidden=hidden,
@@ -237,13 +234,13 @@ class Session:
         with self._lock:
             self._check_allowed("outputs")
             assert self._run.outputs is not None
-            return {v.name: self._read(self._run.outputs, v.name, v.shape) for v in self.manifest.outputs}
+            return _read(self._output_slots, self._run.outputs)
 
     @property
     def values(self) -> dict[str, Any]:
         """Present values of inputs and parameters by name."""
         with self._lock:
-            return {v.name: self._read(self._run.condition, v.name, v.shape) for v in self.manifest.condition}
+            return _read(self._condition_slots, self._run.condition)
 
     @property
     def state(self) -> SessionState:
@@ -293,7 +290,10 @@ class Session:
     # -- going back, going on elsewhere, ending ----------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Return to a fresh instance: start values, and the seed, z_mode and policy that the session was made with."""
+        """Return to a fresh instance: declared start values, and the seed, z_mode and policy that the session was made with.
+
+        Parameters given to the constructor are values like any others, set after the start, and are to be set again.
+        """
         with self._lock:
             self._check_allowed("reset")
             self._run = self._declared
@@ -310,11 +310,11 @@ class Session:
                 "seed": run.seed,
                 "z_mode": run.z_mode,
                 "domain_policy": run.domain_policy,
-                "condition": _encode_array(run.condition),
-                "external_latent": _encode_array(run.external_latent),
+                "condition": _encode_floats(run.condition),
+                "external_latent": _encode_floats(run.external_latent),
                 "step_index": run.step_index,
                 "hidden": None if run.hidden is None else _encode_array(run.hidden[0].cpu().numpy()),
-                "outputs": None if run.outputs is None else _encode_array(run.outputs),
+                "outputs": None if run.outputs is None else _encode_floats(run.outputs),
                 "domain_distance": run.domain_distance,
                 "domain_message": run.domain_message,
             }
@@ -341,11 +341,11 @@ class Session:
                 content["seed"],
                 ZMode(content["z_mode"]),
                 DomainPolicy(content["domain_policy"]),
-                _decode_array(content["condition"], np.float64),
-                _decode_array(content["external_latent"], np.float64),
+                _decode_floats(content["condition"]),
+                _decode_floats(content["external_latent"]),
                 content["step_index"],
                 None if hidden is None else torch.from_numpy(_decode_array(hidden, np.float32))[None].to(self._device),
-                None if content["outputs"] is None else _decode_array(content["outputs"], np.float64),
+                None if content["outputs"] is None else _decode_floats(content["outputs"]),
                 content["domain_distance"],
                 content["domain_message"],
             )
@@ -353,7 +353,7 @@ class Session:
     def close(self) -> None:
         """End the session; every later call but `close` is refused."""
         with self._lock:
-            self._run = dataclasses.replace(self._run, state=SessionState.CLOSED)
+            self._run = self._run._replace(state=SessionState.CLOSED)
 
     def __enter__(self) -> Self:
         return self
@@ -369,25 +369,30 @@ class Session:
             hint = "make a new session" if state is SessionState.CLOSED else _HINT[call]
             raise CallOrderError(f"{call} is not allowed while the session is {state}: {hint}")
 
-    def _with_values(self, values: Mapping[str, Value]) -> Array:
-        condition = self._run.condition.copy()
+    def _with_values(self, values: Mapping[str, Value]) -> tuple[float, ...]:
+        condition = list(self._run.condition)
         for name, value in values.items():
-            variable = find_variable(self.manifest.variables, name)
-            if variable.causality is Causality.OUTPUT:
+            slot = self._condition_slots.get(name)
+            if slot is None:
+                find_variable(self.manifest.variables, name)
                 raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
+            variable, place, low, high = slot
             if variable.causality is Causality.PARAMETER and self._run.state is SessionState.RUNNING:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
-            array = _numbers(f"{name!r}: expected a number in {variable.unit!r}", value)
-            if array.shape != variable.shape:
-                raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise InputError(f"{name!r}: expected finite numbers in {variable.unit!r}, got {value!r}")
-            low = -math.inf if variable.min is None else variable.min
-            high = math.inf if variable.max is None else variable.max
-            if array.size and (array.min() < low or array.max() > high):
-                raise InputError(f"{name!r}: {value!r} is outside the allowed range [{low:g}, {high:g}] {variable.unit}")
-            condition[self._slices[name]] = array.ravel()
-        return condition
+            if isinstance(value, float) and not variable.shape:  # every input at every step comes this way
+                elements = [value]
+            else:
+                array = _numbers(f"{name!r}: expected a number in {variable.unit!r}", value)
+                if array.shape != variable.shape:
+                    raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
+                elements = array.ravel().tolist()
+            for element in elements:
+                if not math.isfinite(element):
+                    raise InputError(f"{name!r}: expected finite numbers in {variable.unit!r}, got {value!r}")
+                if not low <= element <= high:
+                    raise InputError(f"{name!r}: {value!r} is outside the allowed range [{low:g}, {high:g}] {variable.unit}")
+            condition[place] = elements
+        return tuple(condition)
 
     def _with_latent(self, z: Value | None, call: str) -> _Run:
         if z is None:
@@ -397,7 +402,7 @@ class Session:
         latent = _numbers("z: expected numbers", z)
         if latent.shape != (self.manifest.latent_dim,) or not np.isfinite(latent).all():
             raise InputError(f"z: expected {self.manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
-        return dataclasses.replace(self._run, external_latent=latent)
+        return self._run._replace(external_latent=tuple(latent.tolist()))
 
     def _substeps(self, communication_step_size: float | None) -> int:
         if communication_step_size is None:
@@ -414,23 +419,25 @@ class Session:
             )
         return count
 
-    def _latent(self, run: _Run, step: int) -> NDArray[Any]:
+    def _latent(self, run: _Run, step: int) -> torch.Tensor:
+        """z of a step, (1, latent_dim)."""
         if run.z_mode is ZMode.EXTERNAL:
-            return run.external_latent
+            return self._tensor(run.external_latent)
         if run.z_mode is ZMode.MEAN:
-            return np.zeros(self.manifest.latent_dim)
-        if run.z_mode is ZMode.HELD:
+            return torch.zeros(1, self.manifest.latent_dim, device=self._device)
+        if run.z_mode is ZMode.HELD or not self.manifest.step_latent_dim:
             step = 0
         block, offset = divmod(step, _DRAW_AHEAD)
-        if self._draws is None or self._draws[0] != (run.seed, block):
+        draws = self._draws
+        if draws is None or draws[0] != (run.seed, block):
             stream = LatentStream(run.seed, self.manifest.run_latent_dim, self.manifest.step_latent_dim)
             steps = stream.step_latents(block * _DRAW_AHEAD, _DRAW_AHEAD)
             run_part = np.broadcast_to(stream.run_latent, (_DRAW_AHEAD, self.manifest.run_latent_dim))
-            self._draws = ((run.seed, block), stream, np.concatenate([run_part, steps], axis=1))
-        latent: NDArray[np.float32] = self._draws[2][offset]
-        return latent
+            latents = torch.from_numpy(np.concatenate([run_part, steps], axis=1)).to(self._device)
+            self._draws = draws = ((run.seed, block), latents)
+        return draws[1][offset : offset + 1]
 
-    def _apply_domain(self, condition: Array) -> tuple[Array, float, str]:
+    def _apply_domain(self, condition: tuple[float, ...]) -> tuple[tuple[float, ...], float, str]:
         distance = self._condition_box.distance(condition)
         if distance == 0.0:
             return condition, 0.0, ""
@@ -440,7 +447,7 @@ class Session:
         clamped = self._run.domain_policy is DomainPolicy.CLAMP
         return (self._condition_box.clamp(condition) if clamped else condition), distance, message
 
-    def _output_domain(self, outputs: Array, distance: float, message: str) -> tuple[float, str]:
+    def _output_domain(self, outputs: tuple[float, ...], distance: float, message: str) -> tuple[float, str]:
         output_distance = self._output_box.distance(outputs)
         if output_distance > 0.0 and self._run.domain_policy is DomainPolicy.REFUSE:
             raise DomainError(f"the step would end where {self._output_box.describe(outputs)}; the state is as before")
@@ -448,16 +455,32 @@ class Session:
             return output_distance, self._output_box.describe(outputs)
         return distance, message
 
-    def _check_result(self, outputs: Array, hidden: torch.Tensor | None, call: str) -> None:
-        if hidden is None or not (np.isfinite(outputs).all() and bool(torch.isfinite(hidden).all())):
+    def _finite(self, y: torch.Tensor, hidden: torch.Tensor | None, call: str) -> tuple[float, ...]:
+        """The outputs of a step; one sum tells whether all of the hidden state is finite."""
+        outputs = tuple(y[0].tolist())
+        if hidden is None or not (all(map(math.isfinite, outputs)) and math.isfinite(float(hidden.sum()))):
             raise SessionError(f"{call}: the generator gave values that are not finite; the state is as before")
+        return outputs
 
-    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)[None]).to(self._device)
+    def _tensor(self, values: tuple[float, ...]) -> torch.Tensor:
+        return torch.tensor([values], dtype=torch.float32, device=self._device)
 
-    def _read(self, values: Array, name: str, shape: tuple[int, ...]) -> Any:
-        part = values[self._slices[name]]
-        return part.reshape(shape).copy() if shape else float(part[0])
+
+def _make_slots(variables: Sequence[Variable]) -> dict[str, _Slot]:
+    slots, position = {}, 0
+    for variable in variables:
+        low = -math.inf if variable.min is None else variable.min
+        high = math.inf if variable.max is None else variable.max
+        slots[variable.name] = _Slot(variable, slice(position, position + variable.size), low, high)
+        position += variable.size
+    return slots
+
+
+def _read(slots: Mapping[str, _Slot], scalars: tuple[float, ...]) -> dict[str, Any]:
+    return {
+        name: np.array(scalars[place]).reshape(variable.shape) if variable.shape else scalars[place.start]
+        for name, (variable, place, _, _) in slots.items()
+    }
 
 
 def _member(enum: type[E], name: str, value: E | str) -> E:
@@ -480,6 +503,14 @@ def _encode_array(values: NDArray[Any]) -> str:
 
 def _decode_array(text: str, dtype: Any) -> NDArray[Any]:
     return np.array(np.frombuffer(base64.b64decode(text), dtype=dtype))
+
+
+def _encode_floats(values: tuple[float, ...]) -> str:
+    return _encode_array(np.array(values, dtype=np.float64))
+
+
+def _decode_floats(text: str) -> tuple[float, ...]:
+    return tuple(_decode_array(text, np.float64).tolist())
 
 
 def _read_snapshot(snapshot: bytes) -> dict[str, Any]:

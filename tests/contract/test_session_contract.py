@@ -16,7 +16,7 @@ class _AdvancingOnRead(Session):
     @property
     def outputs(self):
         values = super().outputs
-        self._run = self._run.__class__(**{**self._run.__dict__, "step_index": self._run.step_index + 1})
+        self._run = self._run._replace(step_index=self._run.step_index + 1)
         return values
 
 
@@ -25,7 +25,7 @@ class _ForgettingReset(Session):
         hidden = self._run.hidden
         super().reset()
         if hidden is not None:
-            self._declared = self._run = self._run.__class__(**{**self._run.__dict__, "condition": self._run.condition + 1.0})
+            self._declared = self._run = self._run._replace(condition=tuple(c + 1.0 for c in self._run.condition))
 
 
 class _SwallowingErrors(Session):
