@@ -84,7 +84,7 @@ class Gates:
     costs sqrt(2 (1 + s^2)) - s: 1.006 at s = 0.85, 1.05 at 0.6, 1.41 at 0. So a CRPS ratio sees a shift well and a wrong
     spread badly, and no single gate replaces another; one-step scores alone accepted models whose long runs diverge.
     Every band is widened to what the plant itself would score in the surrogate's place with as many individuals and
-    members (see `surrogate_fmu.evaluation.gates`), so chance does not reject. Where that reaches beyond the assist band,
+    members (see `surrogate_fmu.evaluation.gates`), so chance seldom decides. Where that reaches beyond the assist band,
     the test set is too small to tell, and the gate allows no more than assistance.
 
     Attributes:
@@ -100,7 +100,7 @@ class Gates:
             1.6 / sqrt(n), n counting independent runs (schedules x individuals), since steps of one run are no new evidence.
             A shift of d spreads alone moves it by 0.4 d.
         persistence: difference of the correlations between leads; 1 if the truth is fixed for a run and the surrogate redraws
-            it at every step, 0.5 if it redraws half of the variance.
+            it at every step, 0.25 if it redraws a quarter of the variance, which 24 individuals on 12 schedules can just tell.
         divergence: members that are not finite or leave the plant's range by more than its width; none is allowed.
     """
 
@@ -112,7 +112,7 @@ class Gates:
     bias: Gate = field(default=_at_most(0.25, 0.75))
     tails: Gate = field(default=_at_most(0.4, 1.0))
     ranks: Gate = field(default=_at_most(0.06, 0.35))
-    persistence: Gate = field(default=_at_most(0.15, 0.45))
+    persistence: Gate = field(default=_at_most(0.25, 0.50))
     divergence: Gate = field(default=_at_most(0.0, 0.0))
 
     def by_metric(self) -> Mapping[Metric, Gate]:

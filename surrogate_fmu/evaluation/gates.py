@@ -5,6 +5,10 @@ of one schedule scatters by a tenth. So each metric is also measured on resampli
 individuals and members drawn from the recorded individuals as there were: this is the law of the metric when the surrogate
 draws from the plant's law. The floor of a gate is where 99.8 % of the resamplings lie for all its outputs at once
 (studentised maximum; Westfall and Young, Resampling-Based Multiple Testing, 1993), and its bands are widened to hold it.
+
+This is a plug-in: it knows the plant's law by the recorded individuals alone, so it is somewhat too narrow. Of 30 synthetic
+test sets (12 schedules x 24 individuals, 100 resamplings) judged against the very law that they came from, 25 gave REPLACE,
+5 ASSIST (one gate each, one of them undecided) and none REJECT.
 """
 
 from collections.abc import Callable, Iterable, Mapping

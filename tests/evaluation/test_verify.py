@@ -63,7 +63,7 @@ def test_a_bias_is_rejected(runs: Trajectories) -> None:
 
 
 def test_a_small_bias_leaves_assistance(runs: Trajectories) -> None:
-    card = card_of(lambda conditions, seeds: worlds.cell(conditions, seeds, shift=0.008), runs)
+    card = card_of(lambda conditions, seeds: worlds.cell(conditions, seeds, shift=0.009), runs)
     assert card.verdict is Verdict.ASSIST
     assert Metric.BIAS in metrics_below(card, Verdict.REPLACE)
 
