@@ -80,7 +80,10 @@ def charge(
     runs, times = [], []
     for seed in progress(seeds) if progress else seeds:
         cell: Any = FMU2Slave(
-            guid=description.guid, unzipDirectory=folder, modelIdentifier=description.coSimulation.modelIdentifier, instanceName="cell"
+            guid=description.guid,
+            unzipDirectory=folder,
+            modelIdentifier=description.coSimulation.modelIdentifier,
+            instanceName="cell",
         )
         cell.instantiate()
         cell.setReal([references["soc_start"], references["temperature_start"]], [SOC_START, AMBIENT_K])

@@ -26,7 +26,7 @@ from surrogate_fmu.dataset.store import read_trajectories  # noqa: E402
 from surrogate_fmu.evaluation.card import Speed, verdict_lines  # noqa: E402
 from surrogate_fmu.evaluation.config import Verdict  # noqa: E402
 from surrogate_fmu.evaluation.members import fmu_members  # noqa: E402
-from surrogate_fmu.evaluation.plots import draw_all  # noqa: E402
+from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
 from surrogate_fmu.evaluation.report import write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402
@@ -80,7 +80,7 @@ def main() -> int:
         speeds,
         progress=_bar("resampling"),
     )
-    figures = [*draw_all(verification), figure]
+    figures = draw_all(verification) | {"Charging in closed loop: the same charger around both": figure}
     html, card = write_report(verification.card, figures, folder)
     # From here on the bundle, and the FMU built from it, carry the evidence along.
     bundle = read_bundle(bundle_path)
@@ -148,13 +148,11 @@ def _time_steps(do_step: Any, inputs: Sequence[dict[str, float]]) -> float:
     return float(np.median(times))
 
 
-def _draw_charges(closed_loop: dict[str, Charges]) -> Any:
+def _draw_charges(closed_loop: dict[str, Charges]) -> str:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-
-    from surrogate_fmu.evaluation.plots import Figure, to_image
 
     figure, axes = pyplot.subplots(1, 4, figsize=(14, 3.4), layout="constrained")
     labels = ("voltage [V]", "temperature [degC]", "state of charge [1]", "current [A]")
@@ -167,7 +165,7 @@ def _draw_charges(closed_loop: dict[str, Charges]) -> Any:
         axis.set_title(label)
         axis.set_xlabel("time [min]")
     axes[0].legend(frameon=False)
-    return Figure("Charging in closed loop", "The same charger around the live solver and around the surrogate.", to_image(figure))
+    return to_svg(figure)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def draw_all(verification: "Verification") -> dict[str, str]:
             figures["Ranks of plant individuals among surrogate members"] = rank_histograms(ensembles, verification.leads)
         if card.speeds:
             figures["Wall time per step"] = speed_bars(card)
-        return {title: _svg(figure) for title, figure in figures.items()}
+        return {title: to_svg(figure) for title, figure in figures.items()}
 
 
 def fan_charts(ensembles: Ensembles) -> "Figure":
@@ -205,7 +205,8 @@ def _grid(rows: int, columns: int, width: float, height: float) -> tuple["Figure
     return figure, figure.subplots(rows, columns, squeeze=False, sharex="col" if rows > 1 else False)
 
 
-def _svg(figure: "Figure") -> str:
+def to_svg(figure: "Figure") -> str:
+    """A figure as SVG text without date and creator, so that equal data give equal bytes."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
