@@ -28,7 +28,7 @@ def read_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
         raise TrainingError(f"there is no checkpoint at {path}; start without --resume")
     try:
         content: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # on damaged bytes the unpickler raises whatever comes its way
         raise TrainingError(f"the checkpoint {path} is damaged ({error}); start without --resume") from error
     if content.get("format") != FORMAT or content.get("fingerprint") != fingerprint:
         raise TrainingError(
