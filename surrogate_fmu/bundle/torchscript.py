@@ -55,9 +55,9 @@ def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModul
         if key not in _loaded:
             try:
                 with _DeprecationsIgnored():
-                    module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
-                        io.BytesIO(bundle.payload), map_location=target
-                    ).eval()
+                    loaded = torch.jit.load(io.BytesIO(bundle.payload), map_location=target)  # type: ignore[no-untyped-call]
+                    # Weights become constants of the graph: about a third off a small generator's step.
+                    module = torch.jit.freeze(loaded.eval(), preserved_attrs=["initial"])
             except RuntimeError as error:
                 raise BundleError(f"torch {torch.__version__} cannot read the generator: {error}") from error
             check_generator(module, bundle.manifest, target)
