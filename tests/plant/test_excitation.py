@@ -1,0 +1,206 @@
+"""Schedules: each family has its shape, all stay in range, and they can be extended."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range
+from surrogate_fmu.plant.excitation import draw_schedules, excitation_counts, keep_budget
+
+STEP = 2.0
+HOLD_S = (6.0, 20.0)  # 3 to 10 steps
+
+
+def draw(excitation: Excitation, includes_zero: bool = False, count: int = 16, steps: int = 120) -> list[np.ndarray]:
+    design = Design({"u": InputDesign(-3.0, 5.0, (excitation,), HOLD_S, includes_zero)})
+    return [schedule.inputs["u"] for schedule in draw_schedules(design, count, steps, STEP, 7)]
+
+
+def pieces(signal: np.ndarray) -> list[int]:
+    """Lengths of the stretches of equal values."""
+    return [len(list(group)) for _, group in itertools.groupby(signal.tolist())]
+
+
+@pytest.mark.parametrize("excitation", Excitation)
+def test_every_family_fills_the_run_and_stays_in_range(excitation: Excitation):
+    for includes_zero in (False, True):
+        signals = draw(excitation, includes_zero)
+        assert all(signal.shape == (120,) for signal in signals)
+        assert all(signal.min() >= -3.0 and signal.max() <= 5.0 for signal in signals)
+        assert len({signal.tobytes() for signal in signals}) == len(signals)
+
+
+@pytest.mark.parametrize("excitation", Excitation)
+def test_the_schedules_of_a_family_reach_both_halves_of_the_range(excitation: Excitation):
+    values = np.concatenate(draw(excitation, count=64))
+    assert np.mean(values < 1.0) > 0.1
+    assert np.mean(values > 1.0) > 0.1
+
+
+def test_constants_are_constant():
+    assert all(pieces(signal) == [120] for signal in draw(Excitation.CONSTANT))
+
+
+def test_steps_hold_each_level_for_the_time_that_the_design_gives():
+    for signal in draw(Excitation.STEPS):
+        lengths = pieces(signal)
+        assert all(3 <= length <= 10 for length in lengths[:-1])
+        assert len(lengths) > 10
+
+
+def test_ramps_are_straight_between_corners_and_do_not_jump():
+    for signal in draw(Excitation.RAMPS):
+        slopes = np.diff(signal)
+        bends = np.flatnonzero(np.abs(np.diff(slopes)) > 1e-9)
+        assert np.all(np.diff(bends) >= 2)
+        assert 120 / 10 - 2 <= len(bends) <= 120 / 3
+        # The steepest possible ramp crosses the whole range within the shortest time.
+        assert np.abs(slopes).max() <= 8.0 / 3 + 1e-9
+
+
+def test_pulses_fall_back_to_zero():
+    for signal in draw(Excitation.PULSES, includes_zero=True):
+        lengths = pieces(signal)
+        assert all(1 <= length <= 10 for length in lengths[:-1])
+        levels = [value for value, _ in itertools.groupby(signal.tolist())]
+        assert all(value == 0.0 for value in levels[1::2])
+        assert any(value != 0.0 for value in levels[0::2])
+
+
+def test_pulses_fall_back_to_the_base_where_zero_is_not_included():
+    for signal in draw(Excitation.PULSES, includes_zero=False):
+        levels = [value for value, _ in itertools.groupby(signal.tolist())]
+        assert len(set(levels[1::2])) == 1
+        assert min(levels) == levels[1]
+
+
+def test_rests_are_zero_for_some_of_the_time():
+    shares = [np.mean(signal == 0.0) for signal in draw(Excitation.RESTS, includes_zero=True, count=32)]
+    # Two in five pieces rest; 32 schedules of about 18 pieces.
+    assert 0.25 < np.mean(shares) < 0.55
+    assert np.mean(np.concatenate(draw(Excitation.RESTS, includes_zero=False)) == 0.0) == 0.0
+
+
+def test_noise_moves_at_every_step_and_is_correlated():
+    correlations = []
+    for signal in draw(Excitation.NOISE, steps=400):
+        inside = (signal > -3.0) & (signal < 5.0)
+        assert np.all(np.diff(signal)[inside[1:] & inside[:-1]] != 0.0)
+        correlations.append(np.corrcoef(signal[:-1], signal[1:])[0, 1])
+    assert min(correlations) > 0.2
+
+
+def test_decays_are_held_then_fall_towards_the_end_ever_more_slowly():
+    for signal in draw(Excitation.DECAYS):
+        assert max(pieces(signal)) >= 2
+        moves = np.abs(np.diff(signal))
+        # Within an exponential every move is smaller than the one before by the same factor.
+        ratios = moves[2:] / np.where(moves[1:-1] > 1e-12, moves[1:-1], np.inf)
+        steady = np.abs(ratios[1:] - ratios[:-1]) < 1e-6
+        falling = steady & (ratios[1:] > 0) & (ratios[1:] < 1)
+        assert falling.mean() > 0.15
+
+
+def test_levels_last_at_least_one_step_where_the_hold_is_shorter():
+    design = Design({"u": InputDesign(0.0, 1.0, tuple(Excitation), (0.1, 0.2))})
+    assert all(np.isfinite(s.inputs["u"]).all() for s in draw_schedules(design, 14, 30, STEP, 0))
+
+
+DESIGN = Design(
+    inputs={
+        "current": InputDesign(-2.0, 3.0, tuple(Excitation), HOLD_S, includes_zero=True),
+        "ambient": InputDesign(280.0, 310.0, (Excitation.CONSTANT, Excitation.RAMPS), HOLD_S),
+    },
+    parameters={"charge": Range(20.0, 80.0), "start": Range(270.0, 280.0)},
+    budgets=(Budget("current", "charge", -1.0, 0.0, 100.0, 10.0),),
+)
+
+
+def test_families_are_taken_in_turn_and_all_pairs_are_met():
+    schedules = draw_schedules(DESIGN, 28, 20, STEP, 1)
+    assert excitation_counts(schedules, "current") == dict.fromkeys(Excitation, 4)
+    assert excitation_counts(schedules, "ambient") == {Excitation.CONSTANT: 14, Excitation.RAMPS: 14}
+    assert len({(s.excitations["current"], s.excitations["ambient"]) for s in schedules}) == 14
+
+
+def test_parameters_fill_their_ranges_evenly():
+    schedules = draw_schedules(DESIGN, 64, 4, STEP, 3)
+    for name, entry in DESIGN.parameters.items():
+        values = np.array([s.parameters[name] for s in schedules])
+        counts, _ = np.histogram(values, bins=8, range=(entry.min, entry.max))
+        # A Sobol sequence of 64 has exactly 8 in each eighth.
+        assert counts.tolist() == [8] * 8
+
+
+@settings(max_examples=20, deadline=None)
+@given(few=st.integers(1, 20), more=st.integers(0, 30), seed=st.integers(0, 9))
+def test_the_first_schedules_stay_when_more_are_drawn(few: int, more: int, seed: int):
+    short, long = draw_schedules(DESIGN, few, 15, STEP, seed), draw_schedules(DESIGN, few + more, 15, STEP, seed)
+    assert (len(short), len(long)) == (few, few + more)
+    for a, b in zip(short, long, strict=False):
+        assert a.parameters == b.parameters
+        assert a.excitations == b.excitations
+        assert all(np.array_equal(a.inputs[name], b.inputs[name]) for name in a.inputs)
+
+
+def test_another_seed_gives_other_schedules():
+    first, second = draw_schedules(DESIGN, 8, 15, STEP, 0), draw_schedules(DESIGN, 8, 15, STEP, 1)
+    assert all(a.parameters != b.parameters for a, b in zip(first, second, strict=True))
+    assert all(not np.array_equal(a.inputs["current"], b.inputs["current"]) for a, b in zip(first, second, strict=True))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    signal=st.lists(st.floats(-50, 50), min_size=1, max_size=60),
+    start=st.floats(0.1, 0.9),
+    gain=st.sampled_from([0.02, -0.02, 1.0, -1.0]),
+    reserve_s=st.floats(2.0, 100.0),
+)
+def test_a_budget_is_kept_and_only_ever_limits(signal: list[float], start: float, gain: float, reserve_s: float):
+    wanted = np.array(signal)
+    kept = keep_budget(Budget("u", "p", gain, 0.0, 1.0, reserve_s), start, wanted, STEP)
+    levels = start + gain * STEP * np.cumsum(kept)
+    assert levels.min() >= -1e-9
+    assert levels.max() <= 1 + 1e-9
+    assert np.all(np.abs(kept) <= np.abs(wanted) + 1e-9)
+    assert np.all(kept * wanted >= 0)
+
+
+def test_a_budget_that_does_not_bind_changes_nothing():
+    signal = np.array([0.1, -0.1, 0.2])
+    assert np.array_equal(keep_budget(Budget("u", "p", 0.01, 0.0, 1.0, 10.0), 0.5, signal, STEP), signal)
+
+
+def test_a_budget_tapers_the_input_towards_the_bound():
+    kept = keep_budget(Budget("u", "p", 1.0, 0.0, 1.0, 8.0), 0.5, np.full(30, 10.0), STEP)
+    assert np.all(np.diff(kept) < 0)
+    # Each step uses a quarter of what is left: 2 s of a reserve of 8 s.
+    assert kept[1:] / kept[:-1] == pytest.approx(0.75)
+
+
+def test_schedules_keep_their_budget():
+    for schedule in draw_schedules(DESIGN, 42, 200, STEP, 5):
+        level = schedule.parameters["charge"] - STEP * np.cumsum(schedule.inputs["current"])
+        assert level.min() >= -1e-9
+        assert level.max() <= 100 + 1e-9
+    free = draw_schedules(dataclasses.replace(DESIGN, budgets=()), 42, 200, STEP, 5)
+    assert any((s.parameters["charge"] - STEP * np.cumsum(s.inputs["current"])).min() < 0 for s in free)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: InputDesign(1.0, 1.0, (Excitation.STEPS,), (1.0, 2.0)), "min 1 is not below max 1"),
+        (lambda: InputDesign(0.0, 1.0, (), (1.0, 2.0)), "excitations is empty"),
+        (lambda: InputDesign(0.0, 1.0, (Excitation.STEPS,), (0.0, 2.0)), "two ascending times above 0"),
+        (lambda: InputDesign(0.0, 1.0, (Excitation.STEPS,), (3.0, 2.0)), "two ascending times above 0"),
+        (lambda: Range(2.0, 1.0), "min 2 is not below max 1"),
+    ],
+)
+def test_a_design_that_makes_no_sense_is_refused(make: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        make()
