@@ -14,9 +14,9 @@ from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.plant.design import Design
 from surrogate_fmu.schema import SchemaError, decode, format_path
 from surrogate_fmu.service.config import ServeConfig
-from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.training.config import TrainingConfig, split_term
 from surrogate_fmu.units import parse_unit
-from surrogate_fmu.variables import Variable
+from surrogate_fmu.variables import Causality, Variable, with_causality
 
 Path_ = tuple[str | int, ...]
 
@@ -141,6 +141,25 @@ class SurrogateConfig(_File):
             if name not in self.variables:
                 raise self.error(("variables",), f'{owner} has the variable {name!r}, it is missing here; add {name} = "{unit}"')
 
+    def check_design(self, variables: Sequence[Variable], owner: str) -> None:
+        """Compare `[recording.design]` with what a plant can be driven by.
+
+        Raises:
+            ConfigError: the design leaves out an input, or drives what is no input or sets what is no parameter.
+        """
+        design, path = self.recording.design, ("recording", "design")
+        for kind, causality, named in (
+            ("inputs", Causality.INPUT, design.inputs),
+            ("parameters", Causality.PARAMETER, design.parameters),
+        ):
+            known = [variable.name for variable in with_causality(variables, causality)]
+            for name in named:
+                if name not in known:
+                    raise self.error((*path, kind, name), f"{owner} has no {causality} {name!r}; it has {', '.join(known)}")
+        for variable in with_causality(variables, Causality.INPUT):
+            if variable.name not in design.inputs:
+                raise self.error((*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited")
+
     def error(self, path: Path_, problem: str) -> ConfigError:
         """A ConfigError that names the file, line and key."""
         return _config_error(self.path, self.text, path, problem)
@@ -155,7 +174,10 @@ def load_config(path: Path | str) -> SurrogateConfig:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no configuration at {path}; models/dfn_cell/surrogate.toml is one to start from")
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text, as TOML must be: {error}") from error
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -218,8 +240,14 @@ def _check_names(config: SurrogateConfig) -> None:
         used += [((*base, "budgets", index, key), getattr(budget, key)) for key in ("input", "parameter")]
         _check_member(config, (*base, "budgets", index, "input"), budget.input, design.inputs)
         _check_member(config, (*base, "budgets", index, "parameter"), budget.parameter, design.parameters)
+    trained: Path_ = ("training", "generator")
+    used += [((*trained, "initial_parameters", i), name) for i, name in enumerate(generator.initial_parameters)]
     for index, balance in enumerate(generator.balances):
-        used.append((("training", "generator", "balances", index, "output"), balance.output))
+        here: Path_ = (*trained, "balances", index)
+        used.append(((*here, "output"), balance.output))
+        used += [((*here, "terms", i), name) for i, term in enumerate(balance.terms) for name, _ in split_term(term)]
+        if balance.start:
+            used.append(((*here, "start"), balance.start))
     for index, check in enumerate(config.verify.balances):
         used += [(("verify", "balances", index, key), getattr(check, key)) for key in ("input", "output")]
     for path, name in used:

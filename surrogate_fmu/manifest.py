@@ -13,6 +13,7 @@ from surrogate_fmu.schema import SchemaError, decode, encode
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 SCHEMA_VERSION = 1
+PAYLOAD = "torchscript"
 
 
 class ZMode(StrEnum):
@@ -73,7 +74,7 @@ class Manifest:
     hidden_dim: int
     domain: Mapping[str, Interval]
     description: str = ""
-    payload: str = "torchscript"
+    payload: str = PAYLOAD
     payload_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
@@ -82,6 +83,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise ValueError(f"name {self.name!r} must be letters, digits and underscores, not starting with a digit")
+        if self.payload != PAYLOAD:
+            raise ValueError(f"payload {self.payload!r} is unknown; this version runs {PAYLOAD!r}")
         if not (self.step_size > 0 and math.isfinite(self.step_size)):
             raise ValueError(f"step_size {self.step_size} must be a positive number of seconds")
         if min(self.run_latent_dim, self.step_latent_dim, self.hidden_dim) < 0:

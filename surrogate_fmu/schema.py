@@ -105,9 +105,13 @@ def _decode_value(hint: Any, value: object, path: tuple[str | int, ...]) -> Any:
         except ValueError:
             raise SchemaError(path, f"expected one of {', '.join(repr(m.value) for m in hint)}, got {value!r}") from None
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise SchemaError(path, f"expected a finite number, got {value!r}")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise SchemaError(path, f"expected a finite number, got {number}")
+        return number
     if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
         raise SchemaError(path, f"expected {hint.__name__}, got {value!r}")
     return value

@@ -92,6 +92,10 @@ class DfnCell:
 
     def reset(self, seed: int, parameters: Mapping[str, float]) -> dict[str, float]:
         start = {v.name: v.start for v in self.variables if v.causality is Causality.PARAMETER} | dict(parameters)
+        for variable in self.variables:
+            value = start.get(variable.name)
+            if value is not None and not variable.min <= value <= variable.max:
+                raise PlantError(f"{variable.name} = {value} is outside {variable.min} to {variable.max} {variable.unit}")
         soc, temperature = float(start["soc_start"]), float(start["temperature_start"])
         draw = np.random.default_rng(seed)
         spread = {name: math.exp(std * draw.standard_normal()) for name, std in CELL_SPREAD.items()}

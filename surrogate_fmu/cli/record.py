@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise config.error(("recording", "sets"), f"there is no set {split!r}; there are {', '.join(config.recording.sets)}")
     plant = load_plant(config.surrogate.plant, config.folder)
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
+    config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
     failed = 0
     for split in splits:
         entry = config.recording.sets[split]

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from surrogate_fmu.dataset.trajectories import Trajectories
 
 Array = NDArray[np.float64]
-_SMALLEST = 1e-6
+_SMALLEST = 1e-9  # of the values' magnitude: a spread below it is rounding
+_FINEST = 1e-3  # of an output's spread: individuals closer than this are alike
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,20 @@ def measure_scaling(training: Trajectories, repeated: Trajectories) -> Scaling:
     """
     conditions = training.conditions().reshape(-1, training.inputs.shape[-1] + training.parameters.shape[-1])
     outputs = training.outputs.reshape(-1, training.outputs.shape[-1])
-    output_std = _positive(outputs.std(axis=0))
+    output_std = _spread(outputs)
     groups = [repeated.outputs[repeated.schedule == number] for number in np.unique(repeated.schedule)]
     variances = [group.var(axis=0, ddof=1).mean(axis=0) for group in groups if len(group) > 1]
     conditional = np.sqrt(np.mean(variances, axis=0)) if variances else 0.1 * output_std
     return Scaling(
         condition_mean=conditions.mean(axis=0),
-        condition_std=_positive(conditions.std(axis=0)),
+        condition_std=_spread(conditions),
         output_mean=outputs.mean(axis=0),
         output_std=output_std,
-        conditional_std=np.maximum(conditional, 1e-4 * output_std),
+        conditional_std=np.maximum(conditional, _FINEST * output_std),
     )
 
 
-def _positive(std: Array) -> Array:
-    return np.where(std > _SMALLEST, std, 1.0)
+def _spread(columns: Array) -> Array:
+    """Standard deviation per column (row, column); 1 where the column is constant."""
+    std = columns.std(axis=0)
+    return np.where(std > _SMALLEST * np.abs(columns).max(axis=0), std, 1.0)

@@ -21,6 +21,8 @@ from surrogate_fmu.schema import SchemaError, decode, encode
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 FORMAT = "surrogate-fmu trajectories 1"
+_RESERVED = frozenset({"plant_seed", "schedule", "run", "step", "point"})
+_ATTRIBUTES = ("variables", "communication_step_size", "provenance", "checksum")
 _ARRAYS = {
     Causality.INPUT: ("inputs", ("run", "step")),
     Causality.PARAMETER: ("parameters", ("run",)),
@@ -34,6 +36,9 @@ def write_trajectories(trajectories: Trajectories, path: Path) -> None:
         "plant_seed": ("run", trajectories.plant_seed.astype("int64"), {"long_name": "seed of the individual"}),
         "schedule": ("run", trajectories.schedule.astype("int64"), {"long_name": "runs with equal numbers had equal inputs"}),
     }
+    for variable in trajectories.variables:
+        if variable.name in _RESERVED:
+            raise DatasetError(f"a variable is called {variable.name!r}, which the file format keeps for itself; rename it")
     for causality, (attribute, dimensions) in _ARRAYS.items():
         array = getattr(trajectories, attribute)
         for column, variable in enumerate(with_causality(trajectories.variables, causality)):
@@ -71,10 +76,18 @@ def read_trajectories(path: Path) -> Trajectories:
         raise DatasetError(f"{path} cannot be read as NetCDF ({error}); it may be truncated: fetch or record it again") from error
     if dataset.attrs.get("format") != FORMAT:
         raise DatasetError(f"{path} has the format {dataset.attrs.get('format')!r}, this version reads {FORMAT!r}")
+    lacking = [name for name in _ATTRIBUTES if name not in dataset.attrs]
+    if lacking:
+        raise DatasetError(f"{path} lacks the attributes {lacking}; fetch or record it again")
     try:
         variables = tuple(decode(Variable, entry) for entry in json.loads(dataset.attrs["variables"]))
-    except SchemaError as error:
+    except (SchemaError, ValueError, TypeError) as error:
         raise DatasetError(f"{path}: the description of the variables cannot be used: {error}") from error
+    try:
+        provenance = json.loads(dataset.attrs["provenance"])
+        step_size = float(dataset.attrs["communication_step_size"])
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{path}: its provenance or step size cannot be used: {error}") from error
 
     def stack(causality: Causality) -> Any:
         names = [v.name for v in with_causality(variables, causality)]
@@ -87,13 +100,13 @@ def read_trajectories(path: Path) -> Trajectories:
 
     trajectories = Trajectories(
         variables,
-        float(dataset.attrs["communication_step_size"]),
+        step_size,
         stack(Causality.INPUT),
         stack(Causality.PARAMETER),
         stack(Causality.OUTPUT),
         dataset["plant_seed"].to_numpy(),
         dataset["schedule"].to_numpy(),
-        json.loads(dataset.attrs["provenance"]),
+        provenance,
     )
     if trajectories.checksum() != dataset.attrs["checksum"]:
         raise DatasetError(f"{path}: the values do not match the checksum; the file was changed: fetch or record it again")

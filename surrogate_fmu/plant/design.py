@@ -69,6 +69,14 @@ class Budget:
     max: float
     reserve_s: float
 
+    def __post_init__(self) -> None:
+        if self.gain == 0.0:
+            raise ValueError("gain is 0; give the change of the quantity per unit of the input and second")
+        if self.reserve_s <= 0.0:
+            raise ValueError(f"reserve_s {self.reserve_s:g} must be above 0 seconds")
+        if self.min >= self.max:
+            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
+
 
 @dataclass(frozen=True)
 class Design:
@@ -77,3 +85,7 @@ class Design:
     inputs: Mapping[str, InputDesign]
     parameters: Mapping[str, Range] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise ValueError("inputs is empty; name at least one input to excite")

@@ -1,5 +1,6 @@
 """What a plant must offer, and how one is found by name."""
 
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -55,8 +56,8 @@ def load_plant(reference: str, folder: Path) -> Plant:
     path = (folder / file_name).resolve()
     if not separator or not path.is_file():
         raise ConfigError(f"plant {reference!r}: expected 'file.py:ClassName' with a file under {folder}, found no {path.name!r}")
-    # Named after its folder so that worker processes and several plants in one process do not collide.
-    module_name = f"surrogate_fmu_plant_{path.parent.name}_{path.stem}"
+    # Named after its whole path: two plants in one process may have equal file and folder names.
+    module_name = f"surrogate_fmu_plant_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None and spec.loader is not None

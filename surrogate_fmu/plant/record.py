@@ -1,7 +1,8 @@
 """Record a plant: many runs in parallel processes, resumable, failures set aside.
 
 Every finished run is a file of its own below `<output>.runs/`, so an interrupted recording goes on where it stopped;
-the dataset is put together at the end. A run's file is named after the digest of all that determines it.
+the dataset is put together at the end. A run's file is named after the digest of all that determines
+it, the plant's source included.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import PlantError
 from surrogate_fmu.plant.excitation import Schedule
 from surrogate_fmu.plant.protocol import Plant, load_plant
+from surrogate_fmu.schema import encode
 from surrogate_fmu.variables import Causality, with_causality
 
 Array = NDArray[np.float64]
@@ -46,13 +48,16 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Run:
+    plant: str
     schedule_number: int
     plant_seed: int
     parameters: Mapping[str, float]
     inputs: Mapping[str, Array]
 
     def digest(self) -> str:
-        text = json.dumps([self.plant_seed, dict(self.parameters), {k: v.tolist() for k, v in self.inputs.items()}], sort_keys=True)
+        text = json.dumps(
+            [self.plant, self.plant_seed, dict(self.parameters), {k: v.tolist() for k, v in self.inputs.items()}], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -79,13 +84,14 @@ def record(
         PlantError: no run could be finished, or a worker process died (what is finished stays; run again to go on).
     """
     seeds = np.random.default_rng((seed, 2)).integers(1, 2**31, size=(len(schedules), individuals_per_schedule))
+    plant = load_plant(plant_reference, folder)
+    identity = _identify(plant, plant_reference, folder)
     runs = [
-        _Run(number, int(plant_seed), schedule.parameters, schedule.inputs)
+        _Run(identity, number, int(plant_seed), schedule.parameters, schedule.inputs)
         for number, schedule in enumerate(schedules)
         for plant_seed in seeds[number]
     ]
     runs_folder.mkdir(parents=True, exist_ok=True)
-    plant = load_plant(plant_reference, folder)
     failures: dict[int, RunFailure] = {}
     pending = [index for index, run in enumerate(runs) if not (runs_folder / f"{run.digest()}.npz").exists()]
     finished_before = len(runs) - len(pending)
@@ -120,7 +126,15 @@ def record(
     finished = [run for index, run in enumerate(runs) if index not in failures]
     if not finished:
         raise PlantError(f"none of the {len(runs)} runs could be finished; the first failed with: {failures[0].reason}")
-    return Recording(_assemble(plant, finished, runs_folder, dict(provenance or {})), tuple(failures.values()))
+    in_order = tuple(failures[index] for index in sorted(failures))
+    return Recording(_assemble(plant, finished, runs_folder, dict(provenance or {})), in_order)
+
+
+def _identify(plant: Plant, plant_reference: str, folder: Path) -> str:
+    """A digest of the plant's class, source, variables and step: runs of another plant are no runs of this one."""
+    file_name, _, class_name = plant_reference.partition(":")
+    described = json.dumps([class_name, plant.communication_step_size, encode(tuple(plant.variables))], sort_keys=True)
+    return hashlib.sha256((folder / file_name).read_bytes() + described.encode()).hexdigest()
 
 
 def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inputs: Mapping[str, Array]) -> Array:

@@ -5,9 +5,9 @@ before it, so rollback and replay need no generator state. Key = (seed, stream),
 latents. The words of a stream are numbered from 0: run latent i takes word i, step latent i of step k takes word
 k * step_latent_dim + i; word w is lane w mod 4 of counter 1 + w div 4 (numpy counts before it draws).
 
-A word becomes u = (its upper 53 bits + 1/2) / 2^53, and u becomes a normal by Wichura's inverse distribution function
-(AS 241, PPND16, Applied Statistics 37, 1988) in float64, rounded to float32. Only + - * / and sqrt are used, and a
-logarithm made of them, which IEEE 754 rounds alike everywhere; so C and Python give equal bits.
+A word becomes u = min((its upper 53 bits + 1/2) / 2^53, 1 - 2^-53), and u becomes a normal by Wichura's inverse
+distribution function (AS 241, PPND16, Applied Statistics 37, 1988) in float64, rounded to float32. Only + - * / and sqrt
+are used, and a logarithm made of them, which IEEE 754 rounds alike everywhere; so C and Python give equal bits.
 """
 
 import numpy as np
@@ -52,7 +52,8 @@ def _normals(seed: int, stream: int, first_word: int, count: int) -> Float32:
 
 def normal_from_words(words: NDArray[np.uint64]) -> Float32:
     """Map 64-bit words to standard normals, element by element."""
-    uniform = ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    # The largest word would round up to u = 1, whose normal is infinite.
+    uniform = np.minimum(((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53, 1.0 - 2.0**-53)
     return _inverse_normal(uniform).astype(np.float32)
 
 

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 _SNAPSHOT_FORMAT = "surrogate-fmu snapshot 1"
 _DRAW_AHEAD = 64  # steps drawn in one call of the generator of bits
+_SUBSTEPS_MAX = 1_000_000  # in one call, which holds the session
 _STEP_TOLERANCE = 1e-9  # relative; communication points are sums of floats
 E = TypeVar("E", bound=StrEnum)
 
@@ -139,9 +140,9 @@ class Session:
             self._check_allowed("configure")
             run = self._run
             if seed is not None:
-                if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= SEED_MAX:
+                if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= SEED_MAX:
                     raise InputError(f"seed {seed!r} must be a whole number from 0 to {SEED_MAX}")
-                run = run._replace(seed=seed)
+                run = run._replace(seed=int(seed))
             if z_mode is not None:
                 run = run._replace(z_mode=_member(ZMode, "z_mode", z_mode))
             if domain_policy is not None:
@@ -412,6 +413,11 @@ class Session:
         except (TypeError, ValueError) as error:
             raise StepSizeError(f"the communication step {communication_step_size!r} is no number of seconds") from error
         count = round(ratio) if math.isfinite(ratio) else 0
+        if count > _SUBSTEPS_MAX:
+            raise StepSizeError(
+                f"a communication step of {communication_step_size:g} s is {count:g} steps of the generator, more than the "
+                f"{_SUBSTEPS_MAX} that one call takes; use a smaller one"
+            )
         if count < 1 or abs(ratio - count) > _STEP_TOLERANCE * count:
             raise StepSizeError(
                 f"a communication step of {communication_step_size:g} s is no whole multiple of the generator's step "

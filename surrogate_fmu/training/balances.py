@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.training.config import Balance
-from surrogate_fmu.training.generators.state_space import split_term
+from surrogate_fmu.training.config import Balance, split_term
 from surrogate_fmu.variables import Causality
 
 Array = NDArray[np.float64]

@@ -27,10 +27,10 @@ def read_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
     if not path.is_file():
         raise TrainingError(f"there is no checkpoint at {path}; start without --resume")
     try:
-        content: dict[str, Any] = torch.load(path, weights_only=True)
+        content: Any = torch.load(path, weights_only=True)
     except Exception as error:  # on damaged bytes the unpickler raises whatever comes its way
         raise TrainingError(f"the checkpoint {path} is damaged ({error}); start without --resume") from error
-    if content.get("format") != FORMAT or content.get("fingerprint") != fingerprint:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or content.get("fingerprint") != fingerprint:
         raise TrainingError(
             f"the checkpoint {path} belongs to another configuration or dataset; undo the change, or start without --resume"
         )

@@ -138,3 +138,9 @@ class TrainingConfig:
         for name in ("updates", "budget_cpu_s", "batch_size", "validations", "validation_members", "threads"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+
+
+def split_term(term: str) -> list[tuple[str, float]]:
+    """`"a - b"` as [("a", 1), ("b", -1)]; `"a"` as [("a", 1)]."""
+    plus, separator, minus = (part.strip() for part in term.partition("-"))
+    return [(plus, 1.0), (minus, -1.0)] if separator else [(plus, 1.0)]

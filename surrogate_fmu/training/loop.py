@@ -87,15 +87,19 @@ def train(
         if checkpoint is None:
             raise TrainingError("resume needs a checkpoint path")
         trainer.load(read_checkpoint(checkpoint, trainer.fingerprint))
+    # An interruption may come in the middle of an update; what is kept is the state between two.
+    whole = copy.deepcopy(trainer.state()) if checkpoint else {}
     try:
         while not trainer.finished:
             progress = trainer.update()
+            if checkpoint:
+                whole = copy.deepcopy(trainer.state())
+                if progress.validation:
+                    write_checkpoint(checkpoint, whole)
             report(progress)
-            if checkpoint and progress.validation:
-                write_checkpoint(checkpoint, trainer.state())
     except KeyboardInterrupt:
         if checkpoint:
-            write_checkpoint(checkpoint, trainer.state())
+            write_checkpoint(checkpoint, whole)
         raise
     return trainer.result()
 

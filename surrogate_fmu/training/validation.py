@@ -14,6 +14,7 @@ from surrogate_fmu.training.rollout import RollingGenerator, draw_latents
 from surrogate_fmu.variables import Causality
 
 _SPREAD_WEIGHT = 0.2
+_RESOLUTION = 1e-4  # of an output's standard deviation; differences below it count as nothing
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Validation:
         self._members = members
         individuals = self._plant.shape[1]
         others = [[j for j in range(individuals) if j != i] for i in range(individuals)]
+        # An output that the inputs fix has no spread to measure by; a small share of its range stands in.
+        scale = self._plant.std(dim=(0, 1, 2))
+        self._resolution = torch.where(scale > 0, _RESOLUTION * scale, torch.ones_like(scale))
         self._floor = torch.stack([_crps(self._plant[:, others[i]], self._plant[:, i]) for i in range(individuals)]).mean(dim=0)
         self.names = trajectories.names(Causality.OUTPUT)
 
@@ -78,9 +82,11 @@ class Validation:
             rolled = generator.roll(self._conditions, self._latents)
         members = rolled.reshape(-1, self._members, *rolled.shape[1:])[:, :, 1:]
         crps = torch.stack([_crps(members, self._plant[:, i]) for i in range(self._plant.shape[1])]).mean(dim=0)
-        spread = (members.var(dim=1).mean(dim=(0, 1)) / self._plant.var(dim=1).mean(dim=(0, 1))).sqrt()
-        ratio = crps.sum(dim=0) / self._floor.sum(dim=0)
-        return ValidationScore(tuple(ratio.tolist()), tuple(spread.tolist()))
+        spread, plant_spread = (
+            torch.maximum(ensemble.var(dim=1).mean(dim=(0, 1)).sqrt(), self._resolution) for ensemble in (members, self._plant)
+        )
+        ratio = crps.mean(dim=0) / torch.maximum(self._floor.mean(dim=0), self._resolution)
+        return ValidationScore(tuple(ratio.tolist()), tuple((spread / plant_spread).tolist()))
 
 
 def _crps(members: Tensor, observed: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import silu
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.training.config import Balance, GeneratorConfig
+from surrogate_fmu.training.config import Balance, GeneratorConfig, split_term
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
@@ -76,11 +76,12 @@ class StateSpaceGenerator(nn.Module):
         super().__init__()
         inputs = [v.name for v in with_causality(variables, Causality.INPUT)]
         outputs = [v.name for v in with_causality(variables, Causality.OUTPUT)]
-        condition = inputs + [v.name for v in with_causality(variables, Causality.PARAMETER)]
+        parameters = [v.name for v in with_causality(variables, Causality.PARAMETER)]
+        condition = inputs + parameters
         balances = {balance.output: balance for balance in config.balances}
         for name in (*config.initial_parameters, *(b.start for b in config.balances if b.start)):
-            if name not in condition:
-                raise ConfigError(f"{name!r} is no parameter; there are {', '.join(condition[len(inputs) :])}")
+            if name not in parameters:
+                raise ConfigError(f"{name!r} is no parameter; there are {', '.join(parameters)}")
 
         balanced = [i for i, name in enumerate(outputs) if name in balances]
         free = [i for i, name in enumerate(outputs) if name not in balances]
@@ -113,9 +114,9 @@ class StateSpaceGenerator(nn.Module):
 
         latent_dim = config.run_latent_dim + config.step_latent_dim
         curves, width = 2 * _CURVE_WAVES * len(balanced), config.width
-        self.individual = nn.Linear(config.run_latent_dim, len(terms.offset))
-        nn.init.normal_(self.individual.weight, std=0.02)
-        nn.init.zeros_(self.individual.bias)
+        # A bare parameter: with no balance or no run latents it is empty, which nn.Linear warns of.
+        self.individual = nn.Parameter(0.02 * torch.randn(config.run_latent_dim, len(terms.offset)))
+        self.typical = nn.Parameter(torch.zeros(len(terms.offset)))
         self.start = nn.Sequential(
             nn.Linear(len(condition) + config.run_latent_dim + curves, width), nn.SiLU(), nn.Linear(width, self.hidden_dim)
         )
@@ -182,7 +183,7 @@ class StateSpaceGenerator(nn.Module):
 
     def coefficients(self, z: Tensor) -> Tensor:
         """Factors (batch, term) of this individual on the balances' coefficients."""
-        return torch.exp(self.individual(z[:, : self.run_latent_dim]))
+        return torch.exp(z[:, : self.run_latent_dim] @ self.individual + self.typical)
 
     def step(
         self,
@@ -209,7 +210,7 @@ class StateSpaceGenerator(nn.Module):
         residual, level, slopes = self.head(hidden).split(
             [self.balanced_count, self.free_count, self.free_count * self.driven], dim=1
         )
-        free = level + (slopes.view(-1, self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
+        free = level + (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
         if self.balanced_count > 0:
             terms = torch.addmm(torch.addmm(pull, balanced, self.term_balanced), free, self.term_free)
             balanced = torch.addcmul(torch.addmm(balanced, terms * coefficients, self.term_target), residual, self.residual_scale)
@@ -261,9 +262,3 @@ class Terms:
                         raise ConfigError(f"balance of {balance.output!r}: {name!r} in the term {term!r} is no input or output")
                 self.target[column, target] = 1.0 / scaling.output_std[target]
                 column += 1
-
-
-def split_term(term: str) -> list[tuple[str, float]]:
-    """`"a - b"` as [("a", 1), ("b", -1)]; `"a"` as [("a", 1)]."""
-    plus, separator, minus = (part.strip() for part in term.partition("-"))
-    return [(plus, 1.0), (minus, -1.0)] if separator else [(plus, 1.0)]
