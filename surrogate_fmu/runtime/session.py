@@ -1,8 +1,5 @@
 """One run of a surrogate: the state machine, the latents, the domain, snapshots."""
 
-import base64
-import hashlib
-import json
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,12 +17,12 @@ from surrogate_fmu.errors import CallOrderError, DomainError, InputError, Sessio
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.latent import SEED_MAX, LatentStream
+from surrogate_fmu.runtime.snapshot import decode_array, decode_floats, encode_array, encode_floats, open_snapshot, seal_snapshot
 from surrogate_fmu.variables import Causality, Variable, find_variable
 
 Value = float | Sequence[float] | NDArray[Any]
 Array = NDArray[np.float64]
 
-_SNAPSHOT_FORMAT = "surrogate-fmu snapshot 1"
 _DRAW_AHEAD = 64  # steps drawn in one call of the generator of bits
 _SUBSTEPS_MAX = 1_000_000  # in one call, which holds the session
 _STEP_TOLERANCE = 1e-9  # relative; communication points are sums of floats
@@ -305,22 +302,20 @@ class Session:
             self._check_allowed("snapshot")
             run = self._run
             content = {
-                "format": _SNAPSHOT_FORMAT,
                 "bundle": self.bundle_digest,
                 "state": run.state,
                 "seed": run.seed,
                 "z_mode": run.z_mode,
                 "domain_policy": run.domain_policy,
-                "condition": _encode_floats(run.condition),
-                "external_latent": _encode_floats(run.external_latent),
+                "condition": encode_floats(run.condition),
+                "external_latent": encode_floats(run.external_latent),
                 "step_index": run.step_index,
-                "hidden": None if run.hidden is None else _encode_array(run.hidden[0].cpu().numpy()),
-                "outputs": None if run.outputs is None else _encode_floats(run.outputs),
+                "hidden": None if run.hidden is None else encode_array(run.hidden[0].cpu().numpy()),
+                "outputs": None if run.outputs is None else encode_floats(run.outputs),
                 "domain_distance": run.domain_distance,
                 "domain_message": run.domain_message,
             }
-            text = json.dumps(content, separators=(",", ":")).encode()
-            return hashlib.sha256(text).digest() + text
+            return seal_snapshot(content)
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from a snapshot of any session of the same bundle.
@@ -330,7 +325,7 @@ class Session:
         """
         with self._lock:
             self._check_allowed("restore")
-            content = _read_snapshot(snapshot)
+            content = open_snapshot(snapshot)
             if content["bundle"] != self.bundle_digest:
                 raise SnapshotError(
                     f"the snapshot belongs to the bundle {content['bundle'][:12]}, this session runs {self.bundle_digest[:12]}; "
@@ -342,11 +337,11 @@ class Session:
                 content["seed"],
                 ZMode(content["z_mode"]),
                 DomainPolicy(content["domain_policy"]),
-                _decode_floats(content["condition"]),
-                _decode_floats(content["external_latent"]),
+                decode_floats(content["condition"]),
+                decode_floats(content["external_latent"]),
                 content["step_index"],
-                None if hidden is None else torch.from_numpy(_decode_array(hidden, np.float32))[None].to(self._device),
-                None if content["outputs"] is None else _decode_floats(content["outputs"]),
+                None if hidden is None else torch.from_numpy(decode_array(hidden, np.float32))[None].to(self._device),
+                None if content["outputs"] is None else decode_floats(content["outputs"]),
                 content["domain_distance"],
                 content["domain_message"],
             )
@@ -501,29 +496,3 @@ def _numbers(expectation: str, value: Value) -> Array:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{expectation}, got {value!r}") from error
-
-
-def _encode_array(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
-def _decode_array(text: str, dtype: Any) -> NDArray[Any]:
-    return np.array(np.frombuffer(base64.b64decode(text), dtype=dtype))
-
-
-def _encode_floats(values: tuple[float, ...]) -> str:
-    return _encode_array(np.array(values, dtype=np.float64))
-
-
-def _decode_floats(text: str) -> tuple[float, ...]:
-    return tuple(_decode_array(text, np.float64).tolist())
-
-
-def _read_snapshot(snapshot: bytes) -> dict[str, Any]:
-    head, text = bytes(snapshot[:32]), bytes(snapshot[32:])
-    if len(head) < 32 or hashlib.sha256(text).digest() != head:
-        raise SnapshotError(f"the snapshot of {len(snapshot)} bytes is damaged or truncated; use the bytes that snapshot() gave")
-    content: dict[str, Any] = json.loads(text)
-    if content.get("format") != _SNAPSHOT_FORMAT:
-        raise SnapshotError(f"the snapshot has the format {content.get('format')!r}, this version reads {_SNAPSHOT_FORMAT!r}")
-    return content
