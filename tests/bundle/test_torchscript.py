@@ -10,10 +10,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from surrogate_fmu.bundle.archive import Bundle, make_bundle
+from surrogate_fmu.bundle.archive import Bundle, make_bundle, read_bundle
 from surrogate_fmu.bundle.torchscript import export_bundle, find_device, load_generator
 from surrogate_fmu.errors import BundleError, DeviceError
 from tests.toy import MANIFEST, ThermalMass
+
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "models").glob("*/*.bundle"))
+
+
+class Layers(ThermalMass):
+    """A convolution and linear layers between the toy's input and output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv1d(1, 4, 3, padding=1)
+        self.hidden = torch.nn.Linear(12, 16)
+        self.last = torch.nn.Linear(16, 2)
+
+    def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        features = torch.relu(self.convolution((x + z).unsqueeze(1))).flatten(1)
+        h = h + self.last(torch.tanh(self.hidden(features)))
+        return h, h
 
 
 class OneOutputTooFew(ThermalMass):
@@ -98,6 +115,43 @@ def test_the_stored_generator_computes_what_the_module_does(toy_bundle: Bundle):
     for got, expected in ((stored(x, z, h), module(x, z, h)), (stored.initial(x, z), module.initial(x, z))):
         # Fusing may contract a multiplication and an addition: a few units in the last place.
         assert all(torch.allclose(a, b, rtol=1e-6, atol=1e-5) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_layers_that_loading_rewrites_compute_what_the_module_does(batch: int):
+    torch.manual_seed(0)
+    module = Layers()
+    stored = load_generator(export_bundle(module, MANIFEST))
+    x, z, h = (torch.randn(batch, size) for size in (3, 3, 2))
+    with torch.no_grad():
+        for got, expected in ((stored(x, z, h), module(x, z, h)), (stored.initial(x, z), module.initial(x, z))):
+            # Sums of a few dozen terms of the order of one, in another order.
+            assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_bits_do_not_depend_on_where_the_tensors_lie(path: Path):
+    # A session makes x anew at every step, and h when it is restored, wherever there is memory.
+    bundle = read_bundle(path)
+    manifest, generator = bundle.manifest, load_generator(bundle)
+    random = torch.Generator().manual_seed(0)
+    start = torch.tensor([[v.start for v in manifest.condition for _ in range(v.size)]], dtype=torch.float32)
+    with torch.inference_mode():
+        for _ in range(20):
+            x = start * (1.0 + 0.1 * torch.rand(start.shape, generator=random))
+            z = torch.randn(1, manifest.latent_dim, generator=random)
+            _, h = generator.initial(x, z)
+            expected = generator(x, z, h)
+            for offset in range(1, 16):
+                got = generator(*(_moved(tensor, offset) for tensor in (x, z, h)))
+                assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def _moved(tensor: Tensor, offset: int) -> Tensor:
+    """The same values `offset` floats behind a boundary of 64 bytes."""
+    memory = torch.empty(tensor.numel() + offset)
+    assert memory.data_ptr() % 64 == 0
+    return memory[offset:].view(tensor.shape).copy_(tensor)
 
 
 def test_a_generator_is_loaded_once_per_process(toy_bundle: Bundle):
