@@ -263,6 +263,49 @@ def test_values_that_stop_being_finite_are_refused_and_the_state_stays(field_bun
     assert np.array_equal(session.do_step()["map"], twin.do_step()["map"])
 
 
+class Echo(torch.nn.Module):
+    """Outputs its input, and has the last entry of the hidden state become the logarithm of it: not finite from 0 down."""
+
+    def __init__(self, hidden_dim: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+
+    @torch.jit.export
+    def initial(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x (batch, 1), z (batch, 0) -> y (batch, 1), h (batch, hidden_dim)."""
+        return x, x.repeat(1, self.hidden_dim)
+
+    def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """x (batch, 1), z (batch, 0), h (batch, hidden_dim) -> y (batch, 1), h (batch, hidden_dim)."""
+        return x, torch.cat([h[:, 1:], torch.log(x)], 1)
+
+
+@pytest.mark.parametrize("hidden_dim", [1, 5, 1000])
+@pytest.mark.parametrize("value", [0.0, -1.0], ids=["infinite", "not a number"])
+def test_a_hidden_state_that_is_not_finite_is_refused_though_the_outputs_are(hidden_dim: int, value: float):
+    manifest = Manifest(
+        name="echo",
+        variables=(Variable("level", Causality.INPUT, start=1.0), Variable("echo", Causality.OUTPUT)),
+        step_size=1.0,
+        run_latent_dim=0,
+        step_latent_dim=0,
+        hidden_dim=hidden_dim,
+        domain={"level": Interval(-2.0, 2.0), "echo": Interval(-2.0, 2.0)},
+    )
+    session = running(export_bundle(Echo(hidden_dim), manifest))
+    before = session.snapshot()
+    with pytest.raises(SessionError, match="the generator gave values that are not finite; the state is as before"):
+        session.do_step({"level": value})
+    assert session.snapshot() == before
+    assert session.do_step({"level": 1.5}) == {"echo": 1.5}
+
+
+def test_an_input_beyond_single_precision_is_infinite_to_the_generator_without_a_warning(field_bundle: Bundle):
+    session = running(field_bundle)
+    assert np.array_equal(session.do_step({"gain": 1e300})["map"], np.zeros((2, 2)))  # 1 / (99 - infinity)
+    assert session.values["gain"] == 1e300
+
+
 # -- the training domain -------------------------------------------------------------------------------------------
 
 
