@@ -242,6 +242,8 @@ def _check_names(config: SurrogateConfig) -> None:
         _check_member(config, (*base, "budgets", index, "parameter"), budget.parameter, design.parameters)
     trained: Path_ = ("training", "generator")
     used += [((*trained, "initial_parameters", i), name) for i, name in enumerate(generator.initial_parameters)]
+    for key in ("indirect_inputs", "filtered_inputs", "curves"):
+        used += [((*trained, "wiener", key, i), name) for i, name in enumerate(getattr(generator.wiener, key))]
     for index, balance in enumerate(generator.balances):
         here: Path_ = (*trained, "balances", index)
         used.append(((*here, "output"), balance.output))

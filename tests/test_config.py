@@ -17,7 +17,8 @@ def test_shipped_configuration_loads():
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("memory_dim = 24", "memory_dimm = 24", "did you mean 'memory_dim'"),
+        ("memory_dim = 10", "memory_dimm = 10", "did you mean 'memory_dim'"),
+        ('curves = ["soc"]', 'curves = ["sock"]', "there is no 'sock' here"),
         ('current = "A"', 'current = "Ampere"', "'Ampere' is not a known symbol"),
         ('output = "soc"\nterms', 'output = "sock"\nterms', "there is no 'sock' here"),
         ('input = "current"\nparameter', 'input = "currant"\nparameter', "there is no 'currant' here"),

@@ -30,17 +30,52 @@ class Balance:
     residual: bool = True
 
 
+class Structure(StrEnum):
+    """How a generator remembers."""
+
+    RECURRENT = "recurrent"
+    """A nonlinear memory that reads the last outputs: for plants whose outputs feed back on themselves, noise included."""
+    WIENER = "wiener"
+    """Linear filters of the inputs and balances, then a static map: for plants that inputs drive and that forget them.
+    Windows are computed at once, and what individual a run shows is found by least squares."""
+
+
 @dataclass(frozen=True)
-class GeneratorConfig:
-    """The state-space generator.
+class WienerConfig:
+    """What only the Wiener structure has.
 
     Attributes:
+        indirect_inputs: inputs that act through terms of balances alone; nothing else sees them.
+        filtered_inputs: inputs that the filters follow; empty follows all that act directly.
+        curves: balanced outputs along which the other outputs are curves; empty takes all.
+        lags: coordinates per curve, each the balanced output shifted by its own combination of filters.
+        depth: hidden layers of the static map.
+    """
+
+    indirect_inputs: tuple[str, ...] = ()
+    filtered_inputs: tuple[str, ...] = ()
+    curves: tuple[str, ...] = ()
+    lags: int = 5
+    depth: int = 2
+
+    def __post_init__(self) -> None:
+        if min(self.lags, self.depth) < 1:
+            raise ValueError(f"lags {self.lags} and depth {self.depth} must be at least 1")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator.
+
+    Attributes:
+        structure: how it remembers.
         run_latent_dim: latents drawn once per run (which individual it is).
         step_latent_dim: latents drawn at every step (process noise).
-        memory_dim: leaky memory units.
+        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input.
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
+        wiener: settings of the Wiener structure.
     """
 
     run_latent_dim: int = 8
@@ -49,8 +84,12 @@ class GeneratorConfig:
     width: int = 96
     initial_parameters: tuple[str, ...] = ()
     balances: tuple[Balance, ...] = ()
+    structure: Structure = Structure.RECURRENT
+    wiener: WienerConfig = field(default_factory=WienerConfig)
 
     def __post_init__(self) -> None:
+        if self.structure is not Structure.WIENER and self.wiener != WienerConfig():
+            raise ValueError('[training.generator.wiener] has no effect on a recurrent generator: set structure = "wiener"')
         if self.run_latent_dim + self.step_latent_dim < 1:
             raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
@@ -65,19 +104,52 @@ class EnergyConfig:
         members: draws per window.
         path_weight: weight of the score of the whole window against the scores of single outputs and steps.
         pooling: 1 measures all windows in the spread pooled over schedules, 0 each in that of its own schedule.
-        reconstruction_weight: weight of the evidence lower bound; 0 trains without recognising individuals.
-        encoder_width: hidden units of the encoder.
+        points: points of a window that are scored, drawn anew for every update; 0 scores all.
+        interval: updates from one score to the next; in those between, only individuals are recognised.
+        reconstruction_weight: weight of following recognised individuals; 0 trains without recognising any.
+        encoder_width: hidden units of the encoder that recognises for recurrent generators.
     """
 
     members: int = 4
     path_weight: float = 0.3
     pooling: float = 0.3
+    points: int = 0
+    interval: int = 1
     reconstruction_weight: float = 1.0
     encoder_width: int = 48
 
     def __post_init__(self) -> None:
+        if self.points < 0 or self.interval < 1:
+            raise ValueError(f"points {self.points} cannot be negative, and interval {self.interval} must be at least 1")
+        if self.interval > 1 and self.reconstruction_weight == 0.0:
+            raise ValueError(f"interval {self.interval} with reconstruction_weight 0 leaves updates with nothing to do")
         if self.members < 2:
             raise ValueError(f"members {self.members}: the fair energy score needs at least 2 draws per window")
+
+
+@dataclass(frozen=True)
+class PosteriorConfig:
+    """Recognition of individuals by least squares, for generators that can reconstruct a run (structure `wiener`).
+
+    Attributes:
+        points: points of a run that are looked at.
+        effective_points: how many independent observations a run counts for; errors of a model last, so many points of a run
+            say little more than few.
+        noise_floor: least standard deviation of the observations in units of the conditional spread.
+        recentring: share of the way in which mean and covariance of all individuals are led back to 0 and 1 at a time.
+    """
+
+    points: int = 24
+    effective_points: float = 10.0
+    noise_floor: float = 0.02
+    recentring: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.points < 1 or self.effective_points <= 0.0 or self.noise_floor <= 0.0 or not 0.0 <= self.recentring <= 1.0:
+            raise ValueError(
+                f"points {self.points} must be at least 1, effective_points {self.effective_points:g} and noise_floor "
+                f"{self.noise_floor:g} above 0, recentring {self.recentring:g} from 0 to 1"
+            )
 
 
 @dataclass(frozen=True)
@@ -130,6 +202,7 @@ class TrainingConfig:
     threads: int = 1
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     energy: EnergyConfig = field(default_factory=EnergyConfig)
+    posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     r3gan: R3ganConfig = field(default_factory=R3ganConfig)
 
     def __post_init__(self) -> None:
@@ -138,6 +211,11 @@ class TrainingConfig:
         for name in ("updates", "budget_cpu_s", "batch_size", "validations", "validation_members", "threads"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+        wiener = self.generator.structure is Structure.WIENER
+        if wiener and self.energy.encoder_width != EnergyConfig.encoder_width:
+            raise ValueError("encoder_width has no effect on a Wiener generator, whose individuals are found by least squares")
+        if not wiener and self.posterior != PosteriorConfig():
+            raise ValueError('[training.posterior] has no effect on a recurrent generator: set structure = "wiener"')
 
 
 def split_term(term: str) -> list[tuple[str, float]]:

@@ -14,6 +14,7 @@ from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.schema import encode
 from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.training.generators import make_step
 from surrogate_fmu.training.loop import TrainingResult
 from surrogate_fmu.variables import Causality, with_causality
 
@@ -25,6 +26,7 @@ def make_trained_bundle(
     name: str, description: str, result: TrainingResult, training: Trajectories, validation: Trajectories, config: TrainingConfig
 ) -> Bundle:
     """Put the generator and everything known about its training into a bundle."""
+    step = make_step(result.generator)
     manifest = Manifest(
         name=name,
         description=description,
@@ -32,11 +34,11 @@ def make_trained_bundle(
         step_size=training.communication_step_size,
         run_latent_dim=config.generator.run_latent_dim,
         step_latent_dim=config.generator.step_latent_dim,
-        hidden_dim=result.generator.hidden_dim,
+        hidden_dim=step.hidden_dim,
         domain=measure_domain(training),
         training=_provenance(result, training, validation, config),
     )
-    return export_bundle(result.generator, manifest)
+    return export_bundle(step, manifest)
 
 
 def measure_domain(trajectories: Trajectories) -> dict[str, Interval]:

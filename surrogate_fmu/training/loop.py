@@ -21,7 +21,7 @@ from surrogate_fmu.schema import encode
 from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
-from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
+from surrogate_fmu.training.generators import Generator, make_generator
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.rollout import draw_latents
@@ -48,7 +48,7 @@ class Progress:
 class TrainingResult:
     """The generator with the best averaged weights, and how it came about."""
 
-    generator: StateSpaceGenerator
+    generator: Generator
     best: ValidationScore
     best_update: int
     updates: int
@@ -116,7 +116,7 @@ class _Trainer:
         content = [training.checksum(), validation.checksum(), encode(config)]
         self.fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         with _torch_seed(config.seed):
-            self.generator = StateSpaceGenerator(
+            self.generator = make_generator(
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
             self._objective = make_objective(config, self.generator, scaling, len(training))
@@ -130,6 +130,7 @@ class _Trainer:
         self._validation = Validation(
             validation, sizes.run_latent_dim, sizes.step_latent_dim, config.validation_members, seed=config.seed + 1
         )
+        self._order = torch.zeros(0, dtype=torch.int64)
         self._update = 0
         self._best: ValidationScore | None = None
         self._best_update = 0
@@ -156,19 +157,18 @@ class _Trainer:
         rate *= min(1.0, (self._update + 1) / _WARM_UP_UPDATES)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        runs = torch.randint(len(self._conditions), (config.batch_size,), generator=self._random)
+        runs = self._next_runs()
         conditions, observed = self._conditions[runs, :steps], self._outputs[runs, : steps + 1]
 
-        def roll_members(members: int, individuals: Tensor | None = None) -> Tensor:
-            sizes, count = config.generator, config.batch_size
-            latents = draw_latents(members * count, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
-            if individuals is not None:
-                members += 1
+        def roll_members(members: int, points: Tensor, individuals: Tensor | None = None) -> Tensor:
+            sizes, count = config.generator, len(runs)
+            if individuals is None:
+                latents = draw_latents(members * count, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+            else:
                 given = torch.cat([individuals, individuals.new_zeros(count, sizes.step_latent_dim)], dim=1)
-                latents = torch.cat([latents, given[:, None].expand(-1, steps, -1)])
-            rolled = self.generator.roll(conditions.repeat(members, 1, 1), latents)
-            batched: Tensor = rolled.reshape(members, count, *rolled.shape[1:])
-            return batched
+                latents = given[:, None].expand(-1, steps, -1).repeat(members, 1, 1)
+            rolled: Tensor = self.generator.roll(conditions, latents, points, observed)
+            return rolled.reshape(members, count, *rolled.shape[1:])
 
         loss = self._objective.loss(roll_members, Batch(runs, conditions, observed), share)
         if not torch.isfinite(loss):
@@ -181,8 +181,17 @@ class _Trainer:
         torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
         self._optimiser.step()
         self._average_weights()
+        self._objective.after_update((self.generator, self._average))
         self._update += 1
         return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, self._validate_when_due(share), self._best)
+
+    def _next_runs(self) -> Tensor:
+        """The next batch of a shuffled order, so that runs are visited equally often."""
+        size = min(self._config.batch_size, len(self._conditions))
+        if len(self._order) < size:
+            self._order = torch.randperm(len(self._conditions), generator=self._random)
+        runs, self._order = self._order[:size], self._order[size:]
+        return runs
 
     def _average_weights(self) -> None:
         # The average forgets the first, wild updates fast.
@@ -212,6 +221,7 @@ class _Trainer:
             "optimiser": self._optimiser.state_dict(),
             "objective": self._objective.state(),
             "random": self._random.get_state(),
+            "order": self._order,
             "update": self._update,
             "cpu_s": self.cpu_s,
         }
@@ -226,6 +236,7 @@ class _Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._objective.load(state["objective"])
         self._random.set_state(state["random"])
+        self._order = state["order"]
         self._update = state["update"]
         self._cpu_before, self._cpu_start = state["cpu_s"], time.process_time()
 

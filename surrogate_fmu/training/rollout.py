@@ -9,8 +9,12 @@ from torch import Tensor
 class RollingGenerator(Protocol):
     """A generator that can be trained over windows."""
 
-    def roll(self, x: Tensor, z: Tensor) -> Tensor:
-        """x (batch, step, condition_dim), z (batch, step, latent_dim) -> y (batch, step + 1, output_dim)."""
+    def roll(self, x: Tensor, z: Tensor, points: Tensor | None = None, near: Tensor | None = None) -> Tensor:
+        """x (batch, step, condition_dim), z (copies x batch, step, latent_dim) -> y (copies x batch, point, output_dim).
+
+        All points, or those asked; rows of z go round the rows of x, one copy of the batch after the other.
+        `near` (batch, step + 1, output_dim) are trajectories that may serve as a first guess.
+        """
         ...
 
 

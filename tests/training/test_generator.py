@@ -13,8 +13,8 @@ from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.balances import fit_balances
-from surrogate_fmu.training.config import Balance, GeneratorConfig
-from surrogate_fmu.training.generators.state_space import StateSpaceGenerator, split_term
+from surrogate_fmu.training.config import Balance, GeneratorConfig, split_term
+from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.rollout import draw_latents
 from surrogate_fmu.variables import Causality, Variable
 

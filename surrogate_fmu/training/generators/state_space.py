@@ -10,7 +10,8 @@ from torch.nn.functional import silu
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.training.config import Balance, GeneratorConfig, split_term
+from surrogate_fmu.training.config import GeneratorConfig
+from surrogate_fmu.training.generators.terms import Terms
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
@@ -155,20 +156,29 @@ class StateSpaceGenerator(nn.Module):
         return self.physical(h[:, : self.output_dim]), h
 
     @torch.jit.ignore  # type: ignore[untyped-decorator]
-    def roll(self, x: Tensor, z: Tensor) -> Tensor:
-        """All steps of a window.
+    def roll(self, x: Tensor, z: Tensor, points: Tensor | None = None, near: Tensor | None = None) -> Tensor:
+        """All steps of a window, one after the other.
 
-        x (batch, step, condition_dim), z (batch, step, latent_dim) -> y (batch, step + 1, output_dim)
+        Args:
+            x: (batch, step, condition_dim).
+            z: (copies x batch, step, latent_dim), several individuals under each condition, one copy of the batch after the
+                other.
+            points: which points to return, 0 is the start; None returns all.
+            near: of no use here; for generators that compute a window at once.
+
+        Returns:
+            (copies x batch, point, output_dim), physical units.
         """
+        x = x.repeat(len(z) // len(x), 1, 1)
         _, h = self.initial(x[:, 0], z[:, 0])
         balanced, free, memory = h.split([self.balanced_count, self.free_count, h.shape[1] - self.output_dim], dim=1)  # type: ignore[no-untyped-call]
         coefficients, rate = self.coefficients(z[:, 0]), torch.sigmoid(self.rate_logit)
         prepared = self.prepare(x, z, coefficients[:, None])
-        points = [torch.cat([balanced, free], dim=1)]
+        path = [torch.cat([balanced, free], dim=1)]
         for scaled, trunk, head, pull, lead in zip(*(part.unbind(1) for part in prepared), strict=True):
             balanced, free, memory = self.step(scaled, trunk, head, pull, lead, coefficients, rate, balanced, free, memory)
-            points.append(torch.cat([balanced, free], dim=1))
-        return self.physical(torch.stack(points, dim=1))
+            path.append(torch.cat([balanced, free], dim=1))
+        return self.physical(torch.stack(path if points is None else [path[point] for point in points.tolist()], dim=1))
 
     def prepare(self, x: Tensor, z: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """What steps need of x (..., condition_dim) and z (..., latent_dim) alone.
@@ -223,42 +233,3 @@ class StateSpaceGenerator(nn.Module):
     def curves(self, balanced: Tensor) -> Tensor:
         """Waves along each balanced output, (batch, balanced) scaled -> (batch, wave)."""
         return torch.cos(torch.addmm(self.wave_phases, balanced, self.wave_numbers))
-
-
-class Terms:
-    """The terms of all balances as linear maps, coefficients of the first guess folded in, in scaled output units.
-
-    term (batch, term) = x @ condition + y_scaled @ output + offset;   dy_scaled (batch, output) = term @ target
-    """
-
-    def __init__(
-        self,
-        balances: Sequence[Balance],
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        coefficients: Mapping[str, Sequence[float]],
-        scaling: Scaling,
-    ) -> None:
-        condition_dim = len(scaling.condition_mean)
-        count = sum(len(balance.terms) for balance in balances)
-        self.condition = np.zeros((condition_dim, count))
-        self.output = np.zeros((len(outputs), count))
-        self.offset = np.zeros(count)
-        self.target = np.zeros((count, len(outputs)))
-        self.of_inputs_only = np.ones(count)
-        column = 0
-        for balance in balances:
-            target = outputs.index(balance.output)
-            for term, coefficient in zip(balance.terms, coefficients[balance.output], strict=True):
-                for name, sign in split_term(term):
-                    if name in inputs:
-                        self.condition[inputs.index(name), column] += sign * coefficient
-                    elif name in outputs:
-                        index = outputs.index(name)
-                        self.output[index, column] += sign * coefficient * scaling.output_std[index]
-                        self.offset[column] += sign * coefficient * scaling.output_mean[index]
-                        self.of_inputs_only[column] = 0.0
-                    else:
-                        raise ConfigError(f"balance of {balance.output!r}: {name!r} in the term {term!r} is no input or output")
-                self.target[column, target] = 1.0 / scaling.output_std[target]
-                column += 1

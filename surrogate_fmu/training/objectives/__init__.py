@@ -2,13 +2,13 @@
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import Objective, TrainingConfig
-from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
+from surrogate_fmu.training.generators import Generator
 from surrogate_fmu.training.objectives.adversarial import AdversarialObjective
 from surrogate_fmu.training.objectives.protocol import WindowObjective
 from surrogate_fmu.training.objectives.scoring import ScoringObjective
 
 
-def make_objective(config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> WindowObjective:
+def make_objective(config: TrainingConfig, generator: Generator, scaling: Scaling, run_count: int) -> WindowObjective:
     """The objective that the configuration names."""
     if config.objective is Objective.ENERGY:
         return ScoringObjective(config, generator, scaling, run_count)

@@ -1,6 +1,6 @@
 """The R3GAN game over windows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.critics.window import WindowCritic
-from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
+from surrogate_fmu.training.generators import Generator
 from surrogate_fmu.training.objectives import r3gan
 from surrogate_fmu.training.objectives.protocol import Batch, RollMembers
 from surrogate_fmu.training.objectives.scoring import ScoringObjective
@@ -24,7 +24,7 @@ class AdversarialObjective:
     and the condition stand beside it. The mean is held constant in both players' gradients.
     """
 
-    def __init__(self, config: TrainingConfig, generator: StateSpaceGenerator, scaling: Scaling, run_count: int) -> None:
+    def __init__(self, config: TrainingConfig, generator: Generator, scaling: Scaling, run_count: int) -> None:
         self._config = config.r3gan
         self._members = config.energy.members
         self._warm_up = ScoringObjective(config, generator, scaling, run_count)
@@ -36,10 +36,14 @@ class AdversarialObjective:
     def parameters(self) -> Iterable[nn.Parameter]:
         return self._warm_up.parameters()
 
+    def after_update(self, generators: Sequence[Generator]) -> None:
+        self._warm_up.after_update(generators)
+
     def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
         if share < self._config.warm_up_fraction:
             return self._warm_up.loss(roll_members, batch, share)
-        members = roll_members(self._members)[:, :, 1:]
+        steps = batch.conditions.shape[1]
+        members = roll_members(self._members, torch.arange(1, steps + 1))
         mean = members.detach().mean(dim=0)
         # Each member is paired with the observation under the same condition.
         count = members.shape[0]

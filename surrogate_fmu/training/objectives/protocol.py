@@ -1,14 +1,16 @@
 """What the training loop needs of an objective."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from surrogate_fmu.training.generators import Generator
+
 RollMembers = Callable[..., Tensor]
-"""(number of members, run latents (batch, run_latent_dim) or None) -> trajectories (member, batch, step + 1, output) of the
-present generator, with gradients; with latents given, one more member is appended that has these and no step latents."""
+"""(number of members, points (point,) to return, run latents (batch, run_latent_dim) or None) -> trajectories (member, batch,
+point, output) of the present generator, with gradients; given run latents are those of all members, without step latents."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class WindowObjective(Protocol):
 
     def parameters(self) -> Iterable[nn.Parameter]:
         """Parameters that the generator's optimiser trains along."""
+        ...
+
+    def after_update(self, generators: Sequence[Generator]) -> None:
+        """Called with the generator and its average when the weights have changed."""
         ...
 
     def state(self) -> dict[str, Any]:
