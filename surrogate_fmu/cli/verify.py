@@ -1,7 +1,7 @@
 """`surrogate-fmu verify`: measure an artefact against its plant and say whether it may take its place."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from surrogate_fmu.errors import ConfigError
 
 if TYPE_CHECKING:
+    from surrogate_fmu.config import SurrogateConfig
     from surrogate_fmu.dataset.trajectories import Trajectories
     from surrogate_fmu.evaluation.card import Speed
     from surrogate_fmu.evaluation.members import Members, Progress
@@ -27,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FOLDER", help="where card.html and card.json go; default: card/ beside it"
     )
     parser.add_argument("--members", type=int, metavar="N", help="surrogate runs per schedule; default: as configured")
+    parser.add_argument("--rollouts", type=int, metavar="N", help="long runs that must not diverge; default: as configured")
+    parser.add_argument("--time-plant", action="store_true", help="step the plant of the configuration too, for the speed-up")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
 
 
@@ -60,12 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config)
     trajectories = read_trajectories(arguments.dataset or config.dataset_path("test"))
     settings = config.verify
-    if arguments.members is not None:
-        try:
-            settings = dataclasses.replace(settings, members=arguments.members)
-        except ValueError as error:
-            raise ConfigError(f"--members: {error}") from error
+    for option, name, value in (("--members", "members", arguments.members), ("--rollouts", "rollout_count", arguments.rollouts)):
+        if value is not None:
+            try:
+                settings = dataclasses.replace(settings, **{name: value})
+            except ValueError as error:
+                raise ConfigError(f"{option}: {error}") from error
     make_members, speeds = _open(artefact, trajectories, arguments.device, _bar("run"))
+    if arguments.time_plant:
+        speeds = _beside_plant(speeds, config, trajectories)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     verification = verify(
         make_members, trajectories, settings, describe_artefact(artefact), date, speeds, progress=_bar("resampling")
@@ -102,10 +108,20 @@ def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "
         seconds = members.seconds_per_step(session, trajectories.conditions()[0, :_TIMED_STEPS])
     finally:
         session.close()
-    plant_seconds = trajectories.provenance.get("seconds_per_step")
-    if plant_seconds is None:
-        return make_members, {label: Speed(seconds)}
-    return make_members, {"plant": Speed(float(plant_seconds)), label: Speed(seconds, float(plant_seconds) / seconds)}
+    return make_members, {label: Speed(seconds)}
+
+
+def _beside_plant(speeds: "Mapping[str, Speed]", config: "SurrogateConfig", trajectories: "Trajectories") -> dict[str, "Speed"]:
+    """The same with the plant's own step, taken on the same machine in the same run."""
+    from surrogate_fmu.evaluation.card import Speed
+    from surrogate_fmu.evaluation.members import plant_seconds_per_step
+    from surrogate_fmu.plant.protocol import load_plant
+
+    plant = load_plant(config.surrogate.plant, config.folder)
+    config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
+    seconds = plant_seconds_per_step(plant, trajectories.conditions()[0, :_TIMED_STEPS])
+    ratios = {label: Speed(speed.seconds_per_step, seconds / speed.seconds_per_step) for label, speed in speeds.items()}
+    return {"plant": Speed(seconds), **ratios}
 
 
 def _bar(what: str) -> "Progress":

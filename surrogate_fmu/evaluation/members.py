@@ -19,6 +19,7 @@ from surrogate_fmu.errors import (
     StepSizeError,
 )
 from surrogate_fmu.manifest import Manifest, ZMode
+from surrogate_fmu.plant.protocol import Plant
 from surrogate_fmu.runtime.ensemble import rollout
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.variables import Causality, Variable, with_causality
@@ -137,6 +138,24 @@ def seconds_per_step(session: SteppedSession, conditions: Array, seed: int = 0) 
     """
     times: list[float] = []
     _run(session, conditions, seed, times)
+    return float(np.median(times[len(times) // 2 :]))
+
+
+def plant_seconds_per_step(plant: Plant, conditions: Array, seed: int = 1) -> float:
+    """Median wall time of one `do_step` [s] of the plant itself over a run after warming up.
+
+    Args:
+        conditions: (step, condition), inputs and parameters in the order of the plant's variables, at least 2 steps.
+    """
+    inputs, parameters = (
+        [v.name for v in with_causality(plant.variables, causality)] for causality in (Causality.INPUT, Causality.PARAMETER)
+    )
+    plant.reset(seed, dict(zip(parameters, conditions[0, len(inputs) :].tolist(), strict=True)))
+    times = []
+    for row in conditions[:, : len(inputs)].tolist():
+        started = time.perf_counter()
+        plant.do_step(dict(zip(inputs, row, strict=True)), plant.communication_step_size)
+        times.append(time.perf_counter() - started)
     return float(np.median(times[len(times) // 2 :]))
 
 

@@ -1,7 +1,7 @@
 """`surrogate-fmu verify` on files."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from torch import Tensor
 from surrogate_fmu.bundle.archive import Bundle, write_archive
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.cli import verify as verb
+from surrogate_fmu.config import SurrogateSection
 from surrogate_fmu.dataset.store import write_trajectories
 from surrogate_fmu.errors import ConfigError, VerdictError
 from surrogate_fmu.evaluation.card import Card
@@ -31,10 +32,33 @@ class Deaf(torch.nn.Module):
         return h, h
 
 
+PLANT = """
+import time
+from tests.toy import MANIFEST, STEP_SIZE
+
+class Slow:
+    variables = MANIFEST.variables
+    communication_step_size = STEP_SIZE
+
+    def reset(self, seed, parameters):
+        assert set(parameters) == {v.name for v in MANIFEST.parameters}
+        return {}
+
+    def do_step(self, inputs, communication_step_size):
+        assert set(inputs) == {v.name for v in MANIFEST.inputs} and communication_step_size == STEP_SIZE
+        time.sleep(0.02)
+        return {}
+"""
+
+
 @dataclass
 class Settings:
     folder: Path
     verify: VerifyConfig
+    surrogate: SurrogateSection = field(default_factory=lambda: SurrogateSection("toy", plant="slow.py:Slow"))
+
+    def check_variables(self, variables: object, where: str) -> None:
+        assert variables == MANIFEST.variables
 
     def dataset_path(self, split: str) -> Path:
         return self.folder / f"{split}.nc"
@@ -43,8 +67,8 @@ class Settings:
 @pytest.fixture
 def folder(toy_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     runs = worlds.toy_runs(toy_bundle)
-    runs.provenance["seconds_per_step"] = 0.04
     write_trajectories(runs, tmp_path / "test.nc")
+    (tmp_path / "slow.py").write_text(PLANT)
     config = VerifyConfig(rollout_count=4, rollout_steps=60, resamples=100)
     monkeypatch.setattr("surrogate_fmu.config.load_config", lambda path: Settings(path.parent, config))
     return tmp_path
@@ -61,11 +85,12 @@ def test_the_verb_prints_the_verdict_and_writes_the_card(
 ) -> None:
     write_archive(toy_bundle, folder / "toy.bundle")
     words = (str(folder / "toy.bundle"), "--config", str(folder / "surrogate.toml"), "-o", str(folder / "out"), "--members", "48")
-    assert verb.run(arguments(*words)) == 0
+    assert verb.run(arguments(*words, "--rollouts", "3", "--time-plant")) == 0
     assert capsys.readouterr().out.startswith("REPLACE  toy.bundle")
     card = Card.from_json((folder / "out" / "card.json").read_text())
-    assert card.verdict is Verdict.REPLACE and card.counts.members == 48
+    assert card.verdict is Verdict.REPLACE and (card.counts.members, card.counts.rollouts) == (48, 3)
     assert set(card.speeds) == {"plant", "session"} and (card.speeds["session"].ratio or 0.0) > 1.0
+    assert card.speeds["plant"].seconds_per_step >= 0.02
     assert (folder / "out" / "card.html").is_file()
 
 
@@ -82,3 +107,6 @@ def test_what_cannot_be_verified_is_refused(folder: Path) -> None:
         verb.run(arguments(str(folder / "a.onnx"), *config))
     with pytest.raises(ConfigError, match="there is no file"):
         verb.run(arguments(str(folder / "a.fmu"), *config))
+    write_archive(export_bundle(Deaf(), MANIFEST), folder / "deaf.bundle")
+    with pytest.raises(ConfigError, match=r"--rollouts: rollout_count -1"):
+        verb.run(arguments(str(folder / "deaf.bundle"), *config, "--rollouts", "-1"))
