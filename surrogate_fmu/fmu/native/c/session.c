@@ -160,7 +160,7 @@ sf_status sf_set_start_time(sf_session *s, const char *function, double start_ti
     const sf_status status = sf_check_call(s, SF_CALL_SETUP, function);
     if (status != SF_OK)
         return status;
-    if (!isfinite(start_time))
+    if (!sf_is_finite(start_time))
         return sf_refuse(s, SF_ERROR, "InputError", "%s: the start time %g is not finite", function, start_time);
     s->run->time = start_time;
     return SF_OK;
@@ -360,7 +360,7 @@ static sf_status count_substeps(sf_session *s, double time, double size, int32_t
 {
     const double step = sf_surrogate_data.step_size;
     const double ratio = size / step;
-    const double count = isfinite(ratio) ? nearbyint(ratio) : 0.0;
+    const double count = sf_is_finite(ratio) ? floor(ratio + 0.5) : 0.0;
     /* A step size is often the difference of two times, rounded as these are. */
     const double rounding = 4.0 * DBL_EPSILON * (fabs(time) + fabs(size)) / step;
     if (count > SUBSTEPS_MAX)

@@ -25,6 +25,12 @@
 /* The values are those of fmi2Status and fmi3Status. */
 typedef enum { SF_OK, SF_WARNING, SF_DISCARD, SF_ERROR, SF_FATAL } sf_status;
 
+/* isfinite and round are no functions of every C library that this is linked with. */
+static inline bool sf_is_finite(double value)
+{
+    return value - value == 0.0;
+}
+
 typedef enum { SF_INSTANTIATED = 1, SF_INITIALIZATION = 2, SF_STEPPING = 4, SF_TERMINATED = 8 } sf_phase;
 
 typedef enum {

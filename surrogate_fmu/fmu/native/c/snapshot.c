@@ -1,5 +1,4 @@
 /* The state of an instance as bytes: a head that names the FMU, a checksum, then the head and arrays of the run. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,7 +132,7 @@ sf_status sf_state_serialize(sf_session *s, const sf_state *state, unsigned char
 static bool all_finite(const double *values, int32_t count)
 {
     for (int32_t i = 0; i < count; i++)
-        if (!isfinite(values[i]))
+        if (!sf_is_finite(values[i]))
             return false;
     return true;
 }
@@ -156,7 +155,7 @@ static bool is_sane(const sf_session *s, const unsigned char *bytes)
     }
     return known && run.z_mode >= SF_SAMPLED && run.z_mode <= SF_EXTERNAL && run.domain_policy >= SF_WARN &&
            run.domain_policy <= SF_REFUSE && run.seed >= 0 && run.seed <= sf_surrogate_data.seed_max && run.step_index >= 0 &&
-           run.substeps >= 0 && run.substeps <= run.step_index && isfinite(run.time) && run.domain_distance >= 0.0;
+           run.substeps >= 0 && run.substeps <= run.step_index && sf_is_finite(run.time) && run.domain_distance >= 0.0;
 }
 
 sf_status sf_state_deserialize(sf_session *s, const unsigned char *bytes, size_t size, sf_state **state)

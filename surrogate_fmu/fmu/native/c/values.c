@@ -146,7 +146,7 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
             const bool same = v->role == SF_CONDITION && v->causality == SF_PARAMETER && value == s->condition[v->offset + k];
             if (!(settable && v->min <= value && value <= v->max) && !(same && !before_run)) { /* NaN comes here */
                 char text[40];
-                return refuse_write(s, v, digits(value, text), isfinite(value));
+                return refuse_write(s, v, digits(value, text), sf_is_finite(value));
             }
         }
         expected += (size_t)v->size;
