@@ -62,7 +62,7 @@ def build_description_xml(description: ModelDescription) -> bytes:
 
 def _add_co_simulation(root: Element, description: ModelDescription) -> None:
     capabilities = description.capabilities
-    attributes = {
+    attributes: dict[str, float | int | bool | str] = {
         "modelIdentifier": description.model_identifier,
         "needsExecutionTool": capabilities.needs_execution_tool,
         "canBeInstantiatedOnlyOncePerProcess": False,
@@ -96,7 +96,7 @@ def _add_types(root: Element, scalars: Sequence[Scalar]) -> None:
 
 def _add_variable(variables: Element, scalar: Scalar) -> None:
     element = SubElement(variables, _ELEMENTS[scalar.kind], name=scalar.name, valueReference=str(scalar.value_reference))
-    attributes = {
+    attributes: dict[str, float | int | bool | str | None] = {
         "description": scalar.description or None,
         "causality": scalar.causality.value,
         "variability": scalar.variability.value,

@@ -101,7 +101,7 @@ def surrogate_interface(
         arrays: keep array variables, and `z`, as one variable each.
         seed_max: the largest seed.
     """
-    offsets = {}
+    offsets: dict[str, int] = {}
     for variables in (manifest.condition, manifest.outputs):
         sizes = [variable.size for variable in variables]
         offsets |= dict(zip([v.name for v in variables], itertools.accumulate(sizes, initial=0), strict=False))

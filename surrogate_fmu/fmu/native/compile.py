@@ -26,10 +26,11 @@ _TIMEOUT_S = 900  # a cold cache on a loaded machine builds the C runtime of Win
 _CACHE_MAX = 200  # libraries
 
 # What a DLL takes from the C runtime that every Windows has.
-_MSVCRT = (
-    "_vsnprintf calloc free malloc memcpy memmove memset strcat strcmp strlen strpbrk strtod fabs floor ceil sqrt exp log pow sin "
-    "cos tan tanh sinh cosh atan atan2 fmod floorf ceilf sqrtf expf logf powf sinf cosf tanhf fmodf"
-).split()
+_MSVCRT_EXPORTS = """
+_vsnprintf calloc free malloc memcmp memcpy memmove memset strcat strcmp strlen strpbrk strtod
+ceil cos cosh exp fabs floor fmod log pow sin sinh sqrt tan tanh atan atan2
+ceilf cosf coshf expf floorf fmodf logf powf sinf sinhf sqrtf tanf tanhf atanf atan2f
+"""
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ def _build(compiler: Path, sources: CSources, target: Target, folder: Path) -> b
     dispatching = len(target.kernels) > 1
     if dispatching:
         defines.append("-DSF_DISPATCH")
-    without_crt = ["-DSF_WITHOUT_CRT"] if target.is_windows else []
     for name in sources.session:
-        flags = [*_SESSION, *defines, *without_crt, f"-mcpu={target.kernels[0].cpu}"]
+        flags = [*_SESSION, *defines, f"-mcpu={target.kernels[0].cpu}"]
+        if target.is_windows:
+            flags.append("-DSF_WITHOUT_CRT")
         objects.append((f"{Path(name).stem}.o", [*flags, name]))
     for kernels in target.kernels:
         objects += [(f"{kernels.entry}_{Path(name).stem}.o", [*_model_flags(kernels), *defines, name]) for name in sources.model]
@@ -114,9 +116,17 @@ def _link(compiler: Path, target: Target, objects: Sequence[str], folder: Path) 
     output = f"library{target.suffix}"
     start = ["cc", "-target", target.triple, "-shared", "-s", "-o", output, *objects]
     if target.is_windows:
-        (folder / "msvcrt.def").write_text("\n".join(["LIBRARY msvcrt.dll", "EXPORTS", *_MSVCRT]) + "\n")
+        (folder / "msvcrt.def").write_text("\n".join(["LIBRARY msvcrt.dll", "EXPORTS", *_MSVCRT_EXPORTS.split()]) + "\n")
         _run(compiler, ["dlltool", "-m", "i386:x86-64", "-d", "msvcrt.def", "-l", "libmsvcrt.a"], folder)
-        _run(compiler, [*start, "-nostdlib", "-L.", "-lmsvcrt"], folder)
+        try:
+            _run(compiler, [*start, "-nostdlib", "-L.", "-lmsvcrt"], folder)
+        except BuildError as error:
+            if "undefined symbol" not in str(error):
+                raise
+            # The network calls something that msvcrt.dll lacks: take the compiler's own runtime, which it builds first.
+            common = ["cc", "-target", target.triple, *_COMMON]
+            _run(compiler, [*common, *_SESSION, "-c", "-o", "windows.o", "windows.c"], folder)
+            _run(compiler, start, folder)
     elif target.suffix == ".dylib":
         _run(compiler, [*start, f"-Wl,-install_name,@rpath/{output}"], folder)
     else:
@@ -155,7 +165,7 @@ def _compiler() -> tuple[Path, str]:
 
 
 def _digest(sources: CSources, target: Target, version: str) -> str:
-    total = hashlib.sha256(repr((version, target, _COMMON, _SESSION, _MODEL, _MSVCRT, sources.defines)).encode())
+    total = hashlib.sha256(repr((version, target, _COMMON, _SESSION, _MODEL, _MSVCRT_EXPORTS, sources.defines)).encode())
     for part in (sources.session, sources.model, sources.headers, sources.weights):
         for name in sorted(part):
             value = part[name]

@@ -1,6 +1,21 @@
 /* The kernels for this processor. __builtin_cpu_supports is not used: with zig cc it always answers no. */
 #include "session.h"
 
+/* For whoever wants to know which kernels a processor gets; no part of FMI. */
+#if defined(_WIN32)
+__declspec(dllexport)
+#elif defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
+const char *surrogate_fmu_kernels(void);
+
+const char *surrogate_fmu_kernels(void)
+{
+    const char *kernels;
+    sf_choose_model(&kernels);
+    return kernels;
+}
+
 #ifdef SF_DISPATCH
 #if defined(_MSC_VER)
 #include <intrin.h>
