@@ -51,9 +51,17 @@ static sf_status count_elements(sf_session *s, check is_good, const uint32_t *re
     return elements == given ? SF_OK : sf_wrong_count(s, given, elements);
 }
 
+static sf_status check_finite(sf_session *s, const double *values, size_t count, const char *what)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] * 0.0;
+    return sum == 0.0 ? SF_OK : sf_refuse(s, SF_DISCARD, "InputError", "%s is not finite", what);
+}
+
 static sf_status prepare(sf_session *s, const uint32_t *unknowns, size_t unknown_count, size_t unknown_elements,
-                         const uint32_t *knowns, size_t known_count, size_t known_elements, const void *seed,
-                         const void *sensitivity)
+                         const uint32_t *knowns, size_t known_count, size_t known_elements, const double *seed,
+                         size_t seed_count, const double *sensitivity)
 {
     if ((unknown_count && (!unknowns || !(seed && sensitivity))) || (known_count && (!knowns || !(seed && sensitivity))))
         return sf_refuse(s, SF_ERROR, "InputError", "a null pointer was given for references, seed or sensitivity");
@@ -62,6 +70,8 @@ static sf_status prepare(sf_session *s, const uint32_t *unknowns, size_t unknown
         status = count_elements(s, check_unknown, unknowns, unknown_count, unknown_elements);
     if (status == SF_OK)
         status = count_elements(s, check_known, knowns, known_count, known_elements);
+    if (status == SF_OK)
+        status = check_finite(s, seed, seed_count, "a seed of the derivative");
     if (status != SF_OK)
         return status;
     /* x as the last step saw it. */
@@ -150,20 +160,12 @@ static void run_adjoint(sf_session *s)
     }
 }
 
-static sf_status check_finite(sf_session *s, const double *values, size_t count)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < count; i++)
-        sum += values[i] * 0.0;
-    return sum == 0.0 ? SF_OK : sf_refuse(s, SF_DISCARD, "InputError", "the derivative is not finite here, or its seed is not");
-}
-
 sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, size_t unknown_count, const uint32_t *knowns,
                                     size_t known_count, const double *seed, size_t seed_count, double *sensitivity,
                                     size_t sensitivity_count)
 {
     const sf_status status = prepare(s, unknowns, unknown_count, sensitivity_count, knowns, known_count, seed_count, seed,
-                                     sensitivity);
+                                     seed_count, sensitivity);
     if (status != SF_OK)
         return status;
     zero(s->dx, s->model->condition_dim);
@@ -181,15 +183,15 @@ sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, siz
         for (int32_t k = 0; k < v->size; k++)
             *next++ = (double)s->dy[v->offset + k];
     }
-    return check_finite(s, sensitivity, sensitivity_count);
+    return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
 }
 
 sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t unknown_count, const uint32_t *knowns,
                                 size_t known_count, const double *seed, size_t seed_count, double *sensitivity,
                                 size_t sensitivity_count)
 {
-    const sf_status status = prepare(s, unknowns, unknown_count, seed_count, knowns, known_count, sensitivity_count, seed,
-                                     sensitivity);
+    const sf_status status = prepare(s, unknowns, unknown_count, seed_count, knowns, known_count, sensitivity_count,
+                                     seed, seed_count, sensitivity);
     if (status != SF_OK)
         return status;
     zero(s->dy, s->model->output_dim);
@@ -207,5 +209,5 @@ sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t 
         for (int32_t k = 0; k < v->size; k++)
             *next++ = (double)s->dx[v->offset + k];
     }
-    return check_finite(s, sensitivity, sensitivity_count);
+    return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
 }
