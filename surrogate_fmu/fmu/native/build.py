@@ -57,7 +57,7 @@ class Lowered(Protocol):
         """Arrays by symbol, little endian."""
 
     @property
-    def dependencies(self) -> Sequence[Collection[int]] | None:
+    def initial_dependencies(self) -> Sequence[Collection[int]] | None:
         """For each scalar of y the scalars of x that it depends on at the start; None: all of them."""
 
 
@@ -90,7 +90,7 @@ def build_native_fmu(bundle: Bundle, path: Path, config: BuildConfig | None = No
         raise BuildError(f"build_native_fmu was given the backend {config.backend}; use build_python_fmu")
     platforms = config.platforms or (this_platform(),)
     if lowered is None:
-        from surrogate_fmu.fmu.native.emit import generate_sources
+        from surrogate_fmu.fmu.native.generate import generate_sources
 
         lowered = generate_sources(bundle, float64=config.float64)
     plan = _plan(bundle.manifest, config)
@@ -166,7 +166,7 @@ def _describe(plan: _Plan, guid: str, lowered: Lowered, source_files: tuple[str,
         plan.model_identifier,
         fmi=plan.config.fmi,
         scalars=plan.scalars,
-        dependencies=lowered.dependencies,
+        dependencies=lowered.initial_dependencies,
         source_files=source_files,
     )
 

@@ -20,7 +20,7 @@ class HandWritten:
     sources: Mapping[str, str] = field(default_factory=lambda: {"model.c": (FOLDER / "thermal_mass.c").read_text()})
     weights: Mapping[str, bytes] = field(default_factory=dict)
     # temperature starts at temperature_start; flow also depends on the ambient temperature
-    dependencies: tuple[frozenset[int], ...] = (frozenset({2}), frozenset({1, 2}))
+    initial_dependencies: tuple[frozenset[int], ...] = (frozenset({2}), frozenset({1, 2}))
 
 
 BuildToy = Callable[..., Path]
