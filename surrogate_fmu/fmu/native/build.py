@@ -173,7 +173,9 @@ def _describe(plan: _Plan, guid: str, lowered: Lowered, source_files: tuple[str,
 
 def _documentation(plan: _Plan) -> dict[str, bytes]:
     manifest, version = plan.manifest, package_version()
-    page = surrogate_page(manifest, version, NATIVE_HOST_NEEDS, plan.config.external_latents)
+    page = surrogate_page(
+        manifest, version, NATIVE_HOST_NEEDS, plan.config.external_latents, native=True, members=plan.config.ensemble
+    )
     files = {"documentation/index.html": page.encode(), "documentation/manifest.json": manifest.to_json().encode()}
     if manifest.card:
         files["documentation/card.json"] = (json.dumps(manifest.card, indent=1, sort_keys=True) + "\n").encode()

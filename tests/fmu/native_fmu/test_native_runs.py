@@ -239,7 +239,7 @@ def test_bad_inputs_are_refused_and_change_nothing(native_fmu: Path, inputs: dic
 def test_step_sizes_that_do_not_fit_are_refused(session: FmuSession, size: float) -> None:
     session.initialize()
     before = session.outputs
-    with pytest.raises(StepSizeError, match="2 s|smaller"):
+    with pytest.raises(StepSizeError, match=r"2 s|smaller"):
         session._call(session._fmu.doStep, 0.0, size)
     assert session.outputs == before
     session.do_step()
