@@ -68,6 +68,10 @@ class BuildError(SurrogateError):
     exit_code = 7
 
 
+class LoweringError(BuildError):
+    """A generator with an operation, or a use of one, that cannot be lowered to native code."""
+
+
 class VerdictError(SurrogateError):
     """The verified artefact may not take the plant's place."""
 

@@ -10,6 +10,7 @@ import io
 import threading
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,21 @@ def export_bundle(module: torch.nn.Module, manifest: Manifest) -> Bundle:
         raise BundleError(f"the generator cannot be turned into TorchScript: {error}") from error
     check_generator(scripted, manifest)
     return make_bundle(manifest, _without_debug_records(buffer.getvalue()))
+
+
+def read_torchscript(path: Path) -> torch.jit.ScriptModule:
+    """A generator that was trained and scripted anywhere, on the CPU.
+
+    Raises:
+        BundleError: there is no such file, or torch cannot read it.
+    """
+    if not path.is_file():
+        raise BundleError(f"there is no TorchScript file at {path}; write one with torch.jit.script(module).save(path)")
+    try:
+        with _DeprecationsIgnored():
+            return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
+    except RuntimeError as error:
+        raise BundleError(f"torch {torch.__version__} cannot read {path} as TorchScript: {error}") from error
 
 
 def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:

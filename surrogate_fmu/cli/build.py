@@ -1,19 +1,43 @@
-"""`surrogate-fmu build`: an FMU from a bundle, or from a plant."""
+"""`surrogate-fmu build`: an FMU from a bundle, from TorchScript with a manifest, or from a plant."""
 
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from surrogate_fmu.errors import BuildError, ConfigError
+from surrogate_fmu.errors import BuildError, BundleError, ConfigError
+
+if TYPE_CHECKING:
+    from surrogate_fmu.bundle.archive import Bundle
+    from surrogate_fmu.fmu.config import BuildConfig
 
 HELP = "build an FMU from a bundle or a plant"
+_ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE", help="the bundle to build from")
+    parser.add_argument(
+        "bundle", nargs="?", type=Path, metavar="BUNDLE", help="the bundle to build from, or TorchScript (*.pt) with --manifest"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="FMU", help="the FMU to write (default: <name>.fmu)")
+    parser.add_argument("--manifest", type=Path, metavar="JSON", help="the manifest of a TorchScript generator")
+    parser.add_argument(
+        "--backend", choices=("native", "python"), help="C with nothing to install (default), or torch in the host's Python"
+    )
+    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the standard (default: 2.0)")
+    parser.add_argument(
+        "--platform",
+        action="append",
+        metavar="NAME",
+        help="linux-x86_64, linux-aarch64, windows-x86_64, macos-x86_64, macos-arm64 or all; may be repeated (default: this one)",
+    )
+    parser.add_argument("--ensemble", type=int, metavar="N", help="members that step together; adds mean, std and quantiles")
+    parser.add_argument(
+        "--quantiles", type=_numbers, metavar="Q,Q", help="of the members, between 0 and 1 (default with --ensemble: 0.05,0.95)"
+    )
+    parser.add_argument("--with-sources", action="store_true", help="add C sources that the target may compile itself")
+    parser.add_argument("--float64", action="store_true", help="compute the network in double precision")
     parser.add_argument("--external-latents", action="store_true", help="add inputs z for z_mode = external")
     parser.add_argument("--model-identifier", metavar="NAME", help="name of the binaries (default: the bundle's name)")
     parser.add_argument(
@@ -29,28 +53,95 @@ def run(arguments: argparse.Namespace) -> int:
         BundleError: the bundle cannot be read.
         BuildError: the FMU cannot be built, or FMPy finds something wrong with it.
     """
-    from surrogate_fmu.bundle.archive import read_bundle
-    from surrogate_fmu.fmu.build import PLANT_HOST_NEEDS, SURROGATE_HOST_NEEDS, build_plant_fmu, build_python_fmu
-
     if (arguments.bundle is None) == (arguments.plant is None):
         raise ConfigError("build takes either a bundle or --plant FILE.py:CLASS")
     if arguments.plant is not None:
-        if arguments.external_latents or arguments.model_identifier:
-            raise ConfigError("--external-latents and --model-identifier are for bundles; leave them out with --plant")
-        output = arguments.output or Path(f"{arguments.plant.rpartition(':')[2]}.fmu")
-        path, needs = build_plant_fmu(arguments.plant, Path.cwd(), output), PLANT_HOST_NEEDS
+        path, needs = _build_plant(arguments)
     else:
-        bundle = read_bundle(arguments.bundle)
-        output = arguments.output or Path(f"{bundle.manifest.name}.fmu")
-        path = build_python_fmu(
-            bundle, output, external_latents=arguments.external_latents, model_identifier=arguments.model_identifier
-        )
-        needs = SURROGATE_HOST_NEEDS
+        config = _config(arguments)
+        bundle = _bundle(arguments)
+        path, needs = _build_surrogate(bundle, arguments.output or Path(f"{bundle.manifest.name}.fmu"), config)
     description = _validated(path)
     print(f"{path}  {path.stat().st_size / 1024:.0f} kB")
-    print(f"FMI {description.fmiVersion} co-simulation, GUID {description.guid}")
+    identity = description.guid
+    print(f"FMI {description.fmiVersion} co-simulation, {'GUID' if description.fmiVersion == '2.0' else 'token'} {identity}")
     print(f"the host needs: {'; '.join(needs)}")
     return 0
+
+
+def _build_plant(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
+    from surrogate_fmu.fmu.build import PLANT_HOST_NEEDS, build_plant_fmu
+
+    theirs = {
+        "--manifest": arguments.manifest,
+        "--backend": arguments.backend,
+        "--fmi": arguments.fmi,
+        "--platform": arguments.platform,
+        "--ensemble": arguments.ensemble,
+        "--quantiles": arguments.quantiles,
+        "--with-sources": arguments.with_sources,
+        "--float64": arguments.float64,
+        "--external-latents": arguments.external_latents,
+        "--model-identifier": arguments.model_identifier,
+    }
+    given = [name for name, value in theirs.items() if value]
+    if given:
+        raise ConfigError(f"{', '.join(given)} are for bundles; leave them out with --plant")
+    output = arguments.output or Path(f"{arguments.plant.rpartition(':')[2]}.fmu")
+    return build_plant_fmu(arguments.plant, Path.cwd(), output), PLANT_HOST_NEEDS
+
+
+def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig") -> tuple[Path, tuple[str, ...]]:
+    from surrogate_fmu.fmu.config import Backend
+
+    if config.backend is Backend.NATIVE:
+        from surrogate_fmu.fmu.native.build import NATIVE_HOST_NEEDS, build_native_fmu
+
+        return build_native_fmu(bundle, output, config), NATIVE_HOST_NEEDS
+    from surrogate_fmu.fmu.build import SURROGATE_HOST_NEEDS, build_python_fmu
+
+    path = build_python_fmu(bundle, output, external_latents=config.external_latents, model_identifier=config.model_identifier)
+    return path, SURROGATE_HOST_NEEDS
+
+
+def _bundle(arguments: argparse.Namespace) -> "Bundle":
+    path: Path = arguments.bundle
+    if arguments.manifest is None:
+        from surrogate_fmu.bundle.archive import read_bundle
+
+        if path.suffix in (".pt", ".pth", ".ts"):
+            raise ConfigError(f"{path} is TorchScript without a manifest; name one with --manifest FILE.json")
+        return read_bundle(path)
+    from surrogate_fmu.bundle.torchscript import export_bundle, read_torchscript
+    from surrogate_fmu.manifest import Manifest
+
+    if not arguments.manifest.is_file():
+        raise BundleError(f"there is no manifest at {arguments.manifest}")
+    return export_bundle(read_torchscript(path), Manifest.from_json(arguments.manifest.read_bytes()))
+
+
+def _config(arguments: argparse.Namespace) -> "BuildConfig":
+    from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion, Platform
+
+    names = list(Platform) if arguments.platform and _ALL in arguments.platform else arguments.platform or []
+    try:
+        return BuildConfig(
+            Backend(arguments.backend or Backend.NATIVE),
+            arguments.external_latents,
+            arguments.model_identifier,
+            FmiVersion(arguments.fmi or FmiVersion.V2),
+            tuple(Platform(name) for name in names),
+            1 if arguments.ensemble is None else arguments.ensemble,
+            BuildConfig.quantiles if arguments.quantiles is None else arguments.quantiles,
+            arguments.with_sources,
+            arguments.float64,
+        )
+    except ValueError as error:
+        raise BuildError(f"{error}; platforms are {', '.join(Platform)} and {_ALL}") from error
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(",") if part.strip())
 
 
 def _validated(path: Path) -> Any:

@@ -4,17 +4,17 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from surrogate_fmu.bundle.archive import Bundle, archive_bytes
 from surrogate_fmu.errors import BuildError
-from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.fmu.config import Backend, BuildConfig
 from surrogate_fmu.fmu.documentation import plant_page, surrogate_page
 from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_plant, describe_surrogate
 from surrogate_fmu.fmu.package import MODEL_DESCRIPTION, write_fmu
+from surrogate_fmu.fmu.provenance import DISTRIBUTION, guid_of, license_texts, package_version
 from surrogate_fmu.fmu.vendoring import import_closure, renamed, vendored_files
 from surrogate_fmu.plant.protocol import load_plant
 
@@ -22,8 +22,6 @@ SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "t
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
 _PLATFORMS = {"linux64": ".so", "win64": ".dll"}
 _SLAVES = "surrogate_fmu.fmu.python"
-_DISTRIBUTION = "surrogate-fmu"
-_SOURCE_LICENSE = Path(__file__).resolve().parents[2] / "LICENSE"  # where the package runs from its sources
 _DIGITS = 12  # of the digest, in names inside the FMU
 
 
@@ -49,17 +47,19 @@ def build_python_fmu(bundle: Bundle, path: Path, *, external_latents: bool = Fal
         BuildError: PythonFMU is not installed, or the options cannot be used.
     """
     try:
-        config = BuildConfig(external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name)
+        config = BuildConfig(
+            Backend.PYTHON, external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name
+        )
     except ValueError as error:
         raise BuildError(str(error)) from error
-    manifest, version = bundle.manifest, _version()
+    manifest, version = bundle.manifest, package_version()
     name = config.model_identifier or manifest.name
     sources = import_closure([f"{_SLAVES}.surrogate_slave"])
     runtime = _pythonfmu()
     digest = _digest([bundle.digest, name, str(external_latents), version], sources, runtime)
     package = f"surrogate_fmu_{digest[:_DIGITS]}"
     description = describe_surrogate(
-        manifest, _guid(digest), version, Capabilities(needs_execution_tool=True), external_latents, name
+        manifest, guid_of(digest), version, Capabilities(needs_execution_tool=True), external_latents, name
     )
     bundle_name = f"{manifest.name}.bundle"
     attributes = {"bundle_name": bundle_name, "external_latents": external_latents}
@@ -92,7 +92,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         raise BuildError(f"the plant's variables {arrays} are arrays; a plant FMU has scalars only, so give the plant scalars")
     file_name, _, class_name = plant_reference.partition(":")
     source = (folder / file_name).read_text("utf-8")
-    version, runtime = _version(), _pythonfmu()
+    version, runtime = package_version(), _pythonfmu()
     sources = import_closure([f"{_SLAVES}.plant_slave"], [source])
     digest = _digest([source, class_name, version], sources, runtime)
     package, module = f"surrogate_fmu_{digest[:_DIGITS]}", f"plant_{digest[:_DIGITS]}"
@@ -102,7 +102,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         text.split("\n\n")[0].replace("\n", " "),
         plant.variables,
         plant.communication_step_size,
-        _guid(digest),
+        guid_of(digest),
         version,
         Capabilities(needs_execution_tool=True, can_get_and_set_state=False, can_serialize_state=False),
     )
@@ -121,7 +121,7 @@ def _common_files(description: ModelDescription, sources: Mapping[str, str], run
     files |= {f"resources/{name}": content for name, content in runtime.python.items()}
     for platform, content in runtime.libraries.items():
         files[f"binaries/{platform}/{description.model_identifier}{_PLATFORMS[platform]}"] = content
-    licenses = {**_license_texts(_DISTRIBUTION), **runtime.licenses}
+    licenses = {**license_texts(DISTRIBUTION), **runtime.licenses}
     return files | {f"documentation/licenses/{name}": content for name, content in licenses.items()}
 
 
@@ -168,25 +168,7 @@ def _pythonfmu() -> _Runtime:
             libraries[platform] = file.read_bytes()
     if not python or not libraries:
         raise BuildError(f"PythonFMU {distribution.version} lacks its libraries; install its wheel: pip install pythonfmu")
-    return _Runtime(python, libraries, _license_texts("pythonfmu"))
-
-
-def _license_texts(distribution_name: str) -> dict[str, bytes]:
-    try:
-        distribution = importlib.metadata.distribution(distribution_name)
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    texts = {}
-    for file in distribution.files or ():
-        if file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE")) and ".dist-info" in str(file):
-            texts[f"{distribution_name}-{file.name}"] = Path(str(distribution.locate_file(file))).read_bytes()
-    if not texts and distribution_name == _DISTRIBUTION and _SOURCE_LICENSE.is_file():
-        texts[f"{distribution_name}-LICENSE"] = _SOURCE_LICENSE.read_bytes()
-    return texts
-
-
-def _version() -> str:
-    return importlib.metadata.version(_DISTRIBUTION)
+    return _Runtime(python, libraries, license_texts("pythonfmu"))
 
 
 def _digest(facts: Sequence[str], sources: Mapping[str, str], runtime: _Runtime) -> str:
@@ -199,7 +181,3 @@ def _digest(facts: Sequence[str], sources: Mapping[str, str], runtime: _Runtime)
     for name, content in parts:
         total.update(f"{name} {len(content)}\n".encode() + content)
     return total.hexdigest()
-
-
-def _guid(digest: str) -> str:
-    return "{" + str(uuid.UUID(digest[:32], version=5)) + "}"

@@ -15,8 +15,27 @@ _STYLE = (
 _LICENSES = "The licence texts of what is inside are in documentation/licenses."
 
 
-def surrogate_page(manifest: Manifest, version: str, host_needs: Sequence[str], external_latents: bool) -> str:
-    """The page of a surrogate as HTML."""
+_TORCH_DEVICES = (
+    "<code>device</code>: cpu, cuda or cuda:&lt;index&gt;. A device that is not there is refused when initialization mode is left."
+)
+_CPU_ONLY = "<code>device</code> is cpu and nothing else; it is there so that FMUs of every backend have the same variables."
+
+
+def surrogate_page(
+    manifest: Manifest,
+    version: str,
+    host_needs: Sequence[str],
+    external_latents: bool,
+    *,
+    native: bool = False,
+    members: int = 1,
+) -> str:
+    """The page of a surrogate as HTML.
+
+    Args:
+        native: whether it is of the native backend, which has derivatives and the CPU alone.
+        members: of the ensemble.
+    """
     latents = (
         f"Run latents, drawn once per run (this unit differs from its sisters): {manifest.run_latent_dim}. "
         f"Step latents, drawn at every step: {manifest.step_latent_dim}."
@@ -46,11 +65,31 @@ def surrogate_page(manifest: Manifest, version: str, host_needs: Sequence[str], 
         "inside, <code>domain_distance</code> how far outside, in widths of the worst variable's range.</p>",
         "<h2>Host</h2>",
         _host(host_needs),
-        "<p><code>device</code>: cpu, cuda or cuda:&lt;index&gt;. A device that is not there is refused when initialization "
-        "mode is left.</p>",
+        f"<p>{_CPU_ONLY if native else _TORCH_DEVICES}</p>",
+        *(_DERIVATIVES if native else ()),
+        *(_ensemble(members) if members > 1 else ()),
         *_card(manifest.card),
     ]
     return _page(manifest.name, version, parts)
+
+
+_DERIVATIVES = (
+    "<h2>Derivatives</h2>",
+    "<p>Directional (and with FMI 3.0 adjoint) derivatives are those of the outputs at the end of the last communication step by "
+    "the inputs that were held over it; before the first step, of the outputs at the start by inputs and parameters. They are "
+    "exact. At a communication point itself no output depends on an input, so the model structure lists none and there are no "
+    "algebraic loops.</p>",
+)
+
+
+def _ensemble(members: int) -> tuple[str, ...]:
+    return (
+        "<h2>Ensemble</h2>",
+        f"<p>{members} members step together; member m (from 0) is what an FMU of its own with the seed + m would be. The plain "
+        "outputs are those of the first; <code>.mean</code>, <code>.std</code> (with n - 1) and quantiles (linear between order "
+        "statistics) are over all. Inputs, parameters and latents from outside are those of all members; in_domain and "
+        "domain_distance are those of the worst.</p>",
+    )
 
 
 def plant_page(

@@ -1,5 +1,6 @@
 """One instance of an FMU in FMPy, with its log and with refusals as errors."""
 
+import math
 import threading
 import weakref
 from collections import deque
@@ -13,6 +14,8 @@ from surrogate_fmu.fmu.unpacked import UnpackedFmu
 try:
     from fmpy.fmi1 import FMICallException
     from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE, fmi2Error
+
+    from surrogate_fmu.fmu.fmi3_slave import Fmi3Slave
 except ModuleNotFoundError as error:
     raise BuildError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
 
@@ -29,10 +32,10 @@ class Message(NamedTuple):
 
 
 class FmuInstance:
-    """An instantiated FMI 2.0 co-simulation FMU; freed when it is closed, collected, or the process ends.
+    """An instantiated co-simulation FMU, FMI 2.0 or 3.0; freed when it is closed, collected, or the process ends.
 
     Attributes:
-        fmu: FMPy's object, whose methods go through `call`.
+        fmu: FMPy's object, whose methods go through `call`; an FMI 3.0 one has the names of FMI 2.0.
         log: the last thousand messages.
 
     Raises:
@@ -44,24 +47,25 @@ class FmuInstance:
         log: deque[Message] = deque(maxlen=_KEPT_MESSAGES)
         recent: list[Message] = []
 
-        def take_message(environment: Any, name: bytes, status: int, category: bytes | None, text: bytes) -> None:
-            # The text is a printf format; FMPy's own proxy for that is one per process and would redirect other FMUs.
-            sentence = text.decode("utf-8", "replace").replace("%%", "%")
+        def take_message(status: int, category: bytes | None, sentence: str) -> None:
             message = Message(status, (category or b"").decode(), sentence)
             log.append(message)
             recent.append(message)
 
-        callbacks = fmi2CallbackFunctions()
-        callbacks.logger = fmi2CallbackLoggerTYPE(take_message)
+        arguments = {
+            "instanceName": description.modelName,
+            "guid": description.guid,
+            "unzipDirectory": str(unpacked.folder.resolve()),
+            "modelIdentifier": description.coSimulation.modelIdentifier,
+        }
+        third = str(description.fmiVersion).startswith("3")
         with _loading:
-            fmu = FMU2Slave(
-                instanceName=description.modelName,
-                guid=description.guid,
-                unzipDirectory=str(unpacked.folder.resolve()),
-                modelIdentifier=description.coSimulation.modelIdentifier,
-            )
+            fmu = Fmi3Slave(sizes_of(description), **arguments) if third else FMU2Slave(**arguments)
             try:
-                fmu.instantiate(callbacks=callbacks, loggingOn=True)
+                if third:
+                    fmu.instantiate(loggingOn=True, logMessage=_fmi3_logger(take_message))
+                else:
+                    fmu.instantiate(callbacks=_fmi2_callbacks(take_message), loggingOn=True)
             except Exception as error:
                 fmu.freeLibrary()
                 raise _refusal(recent, f"the FMU {description.modelName!r} cannot be instantiated ({error})") from error
@@ -89,6 +93,28 @@ class FmuInstance:
     def free(self) -> None:
         """fmi2FreeInstance; a second time does nothing."""
         self._finalizer()
+
+
+def sizes_of(description: Any) -> dict[int, int]:
+    """Elements of every variable of FMPy's model description, by value reference."""
+    return {v.valueReference: math.prod(int(d.start) for d in v.dimensions) for v in description.modelVariables}
+
+
+def _fmi2_callbacks(take_message: Callable[[int, bytes | None, str], None]) -> Any:
+    def log(environment: Any, name: bytes, status: int, category: bytes | None, text: bytes) -> None:
+        # The text is a printf format; FMPy's own proxy for that is one per process and would redirect other FMUs.
+        take_message(status, category, text.decode("utf-8", "replace").replace("%%", "%"))
+
+    callbacks = fmi2CallbackFunctions()
+    callbacks.logger = fmi2CallbackLoggerTYPE(log)
+    return callbacks
+
+
+def _fmi3_logger(take_message: Callable[[int, bytes | None, str], None]) -> Callable[..., None]:
+    def log(environment: Any, status: int, category: bytes | None, text: bytes) -> None:
+        take_message(status, category, text.decode("utf-8", "replace"))
+
+    return log
 
 
 def _free(fmu: Any) -> None:

@@ -1,12 +1,13 @@
-"""The scalars of an FMU: what the model description lists and what the code inside the FMU answers to, from one place.
+"""The variables of an FMU: what the model description lists and what the code inside the FMU answers to, from one place.
 
-FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1. The variables of the manifest
-come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these whose name the
-manifest uses already is called `surrogate.<name>`.
+FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1; with FMI 3.0 it stays an array. The
+variables of the manifest come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these
+whose name the manifest uses already is called `surrogate.<name>`.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
@@ -36,6 +37,8 @@ class Role(StrEnum):
     IN_DOMAIN = "in_domain"
     DOMAIN_DISTANCE = "domain_distance"
     LATENT = "z"
+    STATISTIC = "statistic"
+    """Over the members of an ensemble; its name is `<output>.<statistic>`."""
 
 
 # Values of the enumerations, in their order; FMI counts them from 1.
@@ -45,12 +48,15 @@ DOMAIN_POLICIES: tuple[DomainPolicy, ...] = (DomainPolicy.WARN, DomainPolicy.CLA
 
 @dataclass(frozen=True)
 class Scalar:
-    """One ScalarVariable.
+    """One variable of the FMU: a scalar, or with FMI 3.0 an array.
 
     Attributes:
         variable: name of the manifest's variable that it belongs to; None for the others.
         role: what it is for, where it is not in the manifest.
-        start: None for outputs.
+        start: of every element; None for outputs.
+        shape: of an array; () for a scalar.
+        relative: a difference, which the offset of its unit does not touch.
+        offset: place of its first element in x, y or z, or among the statistics, each of which is as large as y.
     """
 
     name: str
@@ -68,29 +74,60 @@ class Scalar:
     variable: str | None = None
     role: Role | None = None
     value_reference: int = -1
+    shape: tuple[int, ...] = ()
+    relative: bool = False
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
 
 
-def surrogate_interface(manifest: Manifest, external_latents: bool = False) -> tuple[Scalar, ...]:
-    """The scalars of a surrogate.
+def surrogate_interface(
+    manifest: Manifest,
+    external_latents: bool = False,
+    statistics: Mapping[str, bool] | None = None,
+    arrays: bool = False,
+    seed_max: int = INTEGER_MAX,
+) -> tuple[Scalar, ...]:
+    """The variables of a surrogate.
 
     Args:
         manifest: of the bundle.
         external_latents: whether there are inputs `z[1]`, `z[2]`, ... (run latents, then step latents) for z_mode 4.
+        statistics: of the outputs over the members of an ensemble, by name: whether it is a difference (FMI's relative
+            quantity). Each output gains `<output>.<statistic>`.
+        arrays: keep array variables, and `z`, as one variable each.
+        seed_max: the largest seed.
     """
-    return _numbered(manifest.variables, _surrogate_extras(manifest, external_latents))
+    offsets: dict[str, int] = {}
+    for variables in (manifest.condition, manifest.outputs):
+        sizes = [variable.size for variable in variables]
+        offsets |= dict(zip([v.name for v in variables], itertools.accumulate(sizes, initial=0), strict=False))
+    own = [scalar for v in manifest.variables for scalar in _scalars_of(v, arrays, offsets[v.name])]
+    extras = _surrogate_extras(manifest, external_latents, arrays, seed_max)
+    for number, (statistic, relative) in enumerate((statistics or {}).items()):
+        for variable in manifest.outputs:
+            of = replace(variable, name=f"{variable.name}.{statistic}", value_reference=None)
+            text = f"{statistic} of {variable.name} over the members"
+            for scalar in _scalars_of(of, arrays, number * manifest.output_dim + offsets[variable.name]):
+                extras.append(replace(scalar, variable=None, role=Role.STATISTIC, description=text, relative=relative))
+    return _numbered(manifest.variables, own, extras)
 
 
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
-    return _numbered(variables, [_seed("seed of the run: chooses the individual and its noise")])
+    own = [scalar for variable in variables for scalar in _scalars_of(variable)]
+    return _numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 
-def _numbered(variables: Sequence[Variable], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:
+def _numbered(variables: Sequence[Variable], own: Iterable[Scalar], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:
     """Give every scalar a value reference: the variable's own where it has one that is free, else the next free number.
 
     An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it.
     """
-    listed = [scalar for variable in variables for scalar in _scalars_of(variable)]
+    listed = list(own)
     names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
     for extra in extras:
         listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
@@ -103,8 +140,9 @@ def _numbered(variables: Sequence[Variable], extras: Iterable[Scalar]) -> tuple[
     return tuple(s if s.value_reference >= 0 else replace(s, value_reference=next(free)) for s in listed)
 
 
-def _scalars_of(variable: Variable) -> list[Scalar]:
+def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> list[Scalar]:
     assert variable.variability is not None
+    names = [variable.name] if arrays else scalar_names(variable)
     scalars = [
         Scalar(
             name,
@@ -120,48 +158,51 @@ def _scalars_of(variable: Variable) -> list[Scalar]:
             variable.max,
             variable.nominal,
             variable.name,
+            shape=variable.shape if arrays else (),
+            offset=offset + place,
         )
-        for name in scalar_names(variable)
+        for place, name in enumerate(names)
     ]
     if variable.value_reference is not None and scalars:
         scalars[0] = replace(scalars[0], value_reference=variable.value_reference)
     return scalars
 
 
-def _surrogate_extras(manifest: Manifest, external_latents: bool) -> list[Scalar]:
+def _surrogate_extras(manifest: Manifest, external_latents: bool, arrays: bool, seed_max: int) -> list[Scalar]:
     extras = [
-        _seed("seed of the latents: equal seeds and inputs give equal trajectories"),
+        _seed("seed of the latents: equal seeds and inputs give equal trajectories", seed_max),
         _choice(Role.Z_MODE, len(Z_MODES), "where the latents come from"),
         _choice(Role.DOMAIN_POLICY, len(DOMAIN_POLICIES), "what happens outside the training domain"),
         _parameter(Role.DEVICE, Kind.STRING, "cpu", "where the generator runs: cpu, cuda or cuda:<index>"),
         _output(Role.IN_DOMAIN, Kind.BOOLEAN, "whether the last step lay inside the training domain"),
         _output(Role.DOMAIN_DISTANCE, Kind.REAL, "distance from the training domain in widths of the worst variable's range"),
     ]
-    if external_latents:
-        for index in range(manifest.latent_dim):
-            part = "run" if index < manifest.run_latent_dim else "step"
-            extras.append(
-                Scalar(
-                    f"{Role.LATENT}[{index + 1}]",
-                    Kind.REAL,
-                    Causality.INPUT,
-                    Variability.DISCRETE,
-                    None,
-                    0.0,
-                    f"{part} latent, standard normal; used with z_mode = external",
-                    "1",
-                    role=Role.LATENT,
-                )
-            )
+    if external_latents and manifest.latent_dim:
+        extras += _latent_inputs(manifest, arrays)
     return extras
+
+
+def _latent_inputs(manifest: Manifest, arrays: bool) -> list[Scalar]:
+    run, step = (
+        "run latent, standard normal; used with z_mode = external",
+        "step latent, standard normal; used with z_mode = external",
+    )
+    one = Scalar(Role.LATENT.value, Kind.REAL, Causality.INPUT, Variability.DISCRETE, None, 0.0, "", "1", role=Role.LATENT)
+    if arrays:
+        text = f"{manifest.run_latent_dim} run latents, then {manifest.step_latent_dim} step latents; used with z_mode = external"
+        return [replace(one, shape=(manifest.latent_dim,), description=text)]
+    return [
+        replace(one, name=f"{Role.LATENT}[{index + 1}]", description=run if index < manifest.run_latent_dim else step, offset=index)
+        for index in range(manifest.latent_dim)
+    ]
 
 
 def _parameter(role: Role, kind: Kind, start: int | str, description: str) -> Scalar:
     return Scalar(role.value, kind, Causality.PARAMETER, Variability.FIXED, Initial.EXACT, start, description, role=role)
 
 
-def _seed(description: str) -> Scalar:
-    return replace(_parameter(Role.SEED, Kind.INTEGER, 0, f"{description}; 0 to {INTEGER_MAX}"), min=0, max=INTEGER_MAX)
+def _seed(description: str, largest: int = INTEGER_MAX) -> Scalar:
+    return replace(_parameter(Role.SEED, Kind.INTEGER, 0, f"{description}; 0 to {largest}"), min=0, max=largest)
 
 
 def _choice(role: Role, count: int, description: str) -> Scalar:

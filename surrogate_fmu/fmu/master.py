@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
-from surrogate_fmu.fmu.instance import FmuInstance, Message
+from surrogate_fmu.fmu.instance import FmuInstance, Message, sizes_of
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role
 from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
 from surrogate_fmu.manifest import DomainPolicy, ZMode
@@ -22,14 +22,14 @@ _HEAD = 32  # SHA-256 in front of a snapshot
 
 
 class FmuSession:
-    """A surrogate in an FMU (FMI 2.0 co-simulation); every call means what it means for `runtime.session.Session`.
+    """A surrogate in an FMU (co-simulation, FMI 2.0 or 3.0); every call means what it means for `runtime.session.Session`.
 
     What the FMU refuses is raised as the `SessionError` that it named in its message, and undone: values go back to what
     they were, and a refused initialization starts over from fmi2Reset with the values that were set.
 
     Args:
         path: of the FMU, or an `UnpackedFmu`.
-        seed: of the latents, 0 to 2^31 - 1, the range of fmi2Integer.
+        seed: of the latents, 0 to what the FMU says: 2^31 - 1, the range of fmi2Integer, or 2^63 - 1 with FMI 3.0.
         z_mode: where the latents come from; `external` needs an FMU built with external latents.
         domain_policy: what to do outside the training domain.
         parameters: values of parameters (and first inputs) by name, in their units.
@@ -57,10 +57,19 @@ class FmuSession:
         self.manifest = unpacked.manifest
         self._lock = threading.RLock()
         self._references = {v.name: v.valueReference for v in unpacked.description.modelVariables}
-        self._elements = {v.name: [self._references[name] for name in scalar_names(v)] for v in self.manifest.variables}
+        self._sizes = sizes_of(unpacked.description)
+        arrays = str(unpacked.description.fmiVersion).startswith("3")
+        self._elements = {
+            v.name: [self._references[name] for name in ([v.name] if arrays else scalar_names(v))] for v in self.manifest.variables
+        }
         self._condition = [vr for v in self.manifest.condition for vr in self._elements[v.name]]
         self._output_references = [vr for v in self.manifest.outputs for vr in self._elements[v.name]]
-        self._latents = [self._role(f"{Role.LATENT}[{i + 1}]") for i in range(self.manifest.latent_dim)]
+        latent_names = [f"{Role.LATENT}[{i + 1}]" for i in range(self.manifest.latent_dim)]
+        if arrays and latent_names:
+            latent_names = [Role.LATENT.value]
+        self._latents = [self._role(name) for name in latent_names]
+        limits = {v.valueReference: v.max for v in unpacked.description.modelVariables}
+        self._seed_max = int(limits.get(self._role(Role.SEED)) or INTEGER_MAX)
         self._start_time = start_time
         self._device = device
         self._seed, self._z_mode, self._domain_policy = 0, ZMode.SAMPLED, DomainPolicy.WARN
@@ -68,7 +77,7 @@ class FmuSession:
         self._running = self._closed = False
         self._instance = FmuInstance(unpacked)
         self._fmu, self._call = self._instance.fmu, self._instance.call
-        self._known: dict[int, float] = {}
+        self._known: dict[int, list[float]] = {}
         self.configure(seed, z_mode, domain_policy)
         self._declared = (self._seed, self._z_mode, self._domain_policy)
         self._fmu_reset_values()
@@ -84,8 +93,8 @@ class FmuSession:
             self._check_open("configure")
             if self._running:
                 raise CallOrderError("configure is not allowed while the session is running: call reset first")
-            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= INTEGER_MAX):
-                raise InputError(f"seed {seed!r} must be a whole number from 0 to {INTEGER_MAX} in an FMU")
+            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= self._seed_max):
+                raise InputError(f"seed {seed!r} must be a whole number from 0 to {self._seed_max} in this FMU")
             try:
                 z_mode = self._z_mode if z_mode is None else ZMode(z_mode)
                 domain_policy = self._domain_policy if domain_policy is None else DomainPolicy(domain_policy)
@@ -115,7 +124,7 @@ class FmuSession:
                 known = dict(self._known)
                 self._fmu.reset()
                 self._fmu_reset_values()
-                self._write(list(known), list(known.values()))
+                self._write(list(known), [value for values in known.values() for value in values])
                 raise
             self._running, self._step_index = True, 0
             return self.outputs
@@ -134,7 +143,7 @@ class FmuSession:
             before: list[float] = []
             if inputs or z is not None:
                 references, values = self._scalars_of(inputs or {}, z, "do_step")
-                before = [self._known[vr] for vr in references]
+                before = self._known_values(references)
                 self._write(references, values)
             try:
                 self._call(self._fmu.doStep, self._start_time + self._step_index * step, size)
@@ -281,9 +290,18 @@ class FmuSession:
             self._call(self._fmu.setReal, references, values)
         except SessionError:
             # A good write takes back the refusal that the FMU holds against its next step.
-            self._fmu.setReal(references, [self._known[vr] for vr in references])
+            self._fmu.setReal(references, self._known_values(references))
             raise
-        self._known.update(zip(references, values, strict=True))
+        self._take_known(references, values)
+
+    def _known_values(self, references: list[int]) -> list[float]:
+        return [value for vr in references for value in self._known[vr]]
+
+    def _take_known(self, references: list[int], values: list[float]) -> None:
+        place = 0
+        for vr in references:
+            self._known[vr] = values[place : place + self._sizes[vr]]
+            place += self._sizes[vr]
 
     def _scalars_of(self, values: Mapping[str, Any], z: Any = None, call: str = "") -> tuple[list[int], list[float]]:
         references: list[int] = []
@@ -306,8 +324,8 @@ class FmuSession:
             if self._z_mode is not ZMode.EXTERNAL:
                 raise InputError(f"{call} was given z, but z_mode is {self._z_mode}; use z_mode='external' or leave z out")
             latent = np.asarray(z, dtype=np.float64)
-            if latent.shape != (len(self._latents),):
-                raise InputError(f"z: expected {len(self._latents)} numbers (run latents, then step latents), got {z!r}")
+            if latent.shape != (self.manifest.latent_dim,):
+                raise InputError(f"z: expected {self.manifest.latent_dim} numbers (run latents, then step latents), got {z!r}")
             if None in self._latents:
                 raise InputError("z was given, but this FMU was built without latent inputs; build it with --external-latents")
             references += [vr for vr in self._latents if vr is not None]
@@ -330,7 +348,8 @@ class FmuSession:
     def _read_known(self) -> None:
         references = self._condition + [vr for vr in self._latents if vr is not None]
         values = self._call(self._fmu.getReal, references) if references else []
-        self._known = dict(zip(references, values, strict=True))
+        self._known = {}
+        self._take_known(references, values)
 
     def _role(self, name: str) -> int | None:
         return self._references.get(f"surrogate.{name}", self._references.get(name))

@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.cli import build, inspect
 from surrogate_fmu.dataset.store import write_trajectories
 from surrogate_fmu.dataset.trajectories import Trajectories
@@ -24,11 +25,16 @@ def run(verb: ModuleType, *arguments: object) -> int:
     return verb.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
-def test_build_writes_and_describes_an_fmu(toy_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("backend", ["native", "python"])
+def test_build_writes_and_describes_an_fmu(
+    backend: str, toy_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "new" / "Mass.fmu"
-    assert run(build, toy_bundle_path, "-o", path, "--external-latents", "--model-identifier", "Mass") == 0
+    options = ("--external-latents", "--model-identifier", "Mass", "--backend", backend)
+    assert run(build, toy_bundle_path, "-o", path, *options) == 0
     answer = capsys.readouterr().out
-    assert str(path) in answer and "FMI 2.0" in answer and "torch" in answer and re.search(r"GUID \{[0-9a-f-]{36}\}", answer)
+    assert ("torch" in answer) == (backend == "python") and ("the host needs: nothing" in answer) == (backend == "native")
+    assert str(path) in answer and "FMI 2.0" in answer and re.search(r"GUID \{[0-9a-f-]{36}\}", answer)
     with FmuSession(path, z_mode="external") as session:
         session.initialize(z=[0.0, 0.0, 0.0])
 
@@ -46,6 +52,63 @@ def test_build_takes_a_plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 def test_build_refuses_arguments_that_do_not_go_together(arguments: list[str]) -> None:
     with pytest.raises(ConfigError):
         run(build, *arguments)
+
+
+def test_native_is_the_default_and_takes_its_options(
+    toy_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "Mass.fmu"
+    options = (
+        "--fmi",
+        "3.0",
+        "--ensemble",
+        4,
+        "--quantiles",
+        "0.1,0.9",
+        "--platform",
+        "linux-x86_64",
+        "--platform",
+        "linux-aarch64",
+    )
+    assert run(build, toy_bundle_path, "-o", path, *options) == 0
+    assert "FMI 3.0 co-simulation, token {" in capsys.readouterr().out
+    with FmuSession(path) as session:
+        session.initialize()
+        assert {"flow.mean", "flow.std", "flow.q10", "flow.q90"} <= set(session._references)
+
+
+def test_build_takes_torchscript_that_was_trained_elsewhere(
+    toy_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.pt").write_bytes(toy_bundle.payload)
+    manifest = json.loads(toy_bundle.manifest.to_json()) | {"payload_sha256": ""}
+    (tmp_path / "m.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match="--manifest"):
+        run(build, tmp_path / "model.pt")
+    assert run(build, tmp_path / "model.pt", "--manifest", tmp_path / "m.json", "-o", tmp_path / "Any.fmu") == 0
+    with FmuSession(tmp_path / "Any.fmu", seed=3) as session:
+        assert session.initialize()["temperature"] == pytest.approx(293.15)
+    (tmp_path / "model.pt").write_bytes(b"no TorchScript")
+    with pytest.raises(BundleError, match="cannot read"):
+        run(build, tmp_path / "model.pt", "--manifest", tmp_path / "m.json")
+    with pytest.raises(BundleError, match=r"none\.json"):
+        run(build, tmp_path / "model.pt", "--manifest", tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--backend", "python", "--fmi", "3.0"), "fmi 3.0 are for the native backend"),
+        (("--backend", "python", "--ensemble", 3, "--float64"), "ensemble, float64 are for the native backend"),
+        (("--platform", "amiga"), "amiga.*linux-x86_64, .* and all"),
+        (("--ensemble", 0), "ensemble 0"),
+        (("--quantiles", "0.5"), "quantiles are over the members"),
+        (("--model-identifier", "a b"), "model_identifier"),
+    ],
+)
+def test_build_refuses_options_that_make_no_sense(toy_bundle_path: Path, options: tuple, sentence: str) -> None:
+    with pytest.raises(BuildError, match=sentence):
+        run(build, toy_bundle_path, *options)
 
 
 def test_build_refuses_a_bundle_that_is_not_there(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""An FMI 3.0 co-simulation FMU in FMPy, with the method names of FMPy's FMI 2.0 slave."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fmpy.fmi3 import FMU3Slave
+
+
+class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
+    """Whole numbers and enumerations are Int64 in a surrogate, and there are arrays of real numbers only.
+
+    Args:
+        sizes: elements of every variable by value reference.
+        arguments: of FMPy's class.
+    """
+
+    def __init__(self, sizes: Mapping[int, int], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._sizes = sizes
+        self._start_time = 0.0
+
+    def setupExperiment(self, tolerance: float | None = None, startTime: float = 0.0) -> None:
+        """Keep the start time for initialization mode."""
+        self._start_time = startTime
+
+    def enterInitializationMode(self, *_: Any) -> None:
+        super().enterInitializationMode(startTime=self._start_time)
+
+    def getReal(self, references: Sequence[int]) -> list[float]:
+        """Elements of the variables, one behind the other."""
+        values: list[float] = self.getFloat64(references, sum(self._sizes[vr] for vr in references))
+        return values
+
+    def setReal(self, references: Sequence[int], values: Sequence[float]) -> None:
+        """Elements of the variables, one behind the other."""
+        self.setFloat64(references, values)
+
+    def getInteger(self, references: Sequence[int]) -> list[int]:
+        """Whole numbers and enumerations."""
+        values: list[int] = self.getInt64(references)
+        return values
+
+    def setInteger(self, references: Sequence[int], values: Sequence[int]) -> None:
+        """Whole numbers and enumerations."""
+        self.setInt64(references, values)
+
+    def getFMUstate(self) -> Any:
+        """A state; `freeFMUstate` frees it."""
+        return self.getFMUState()
+
+    def setFMUstate(self, state: Any) -> None:
+        """Go back to a state."""
+        self.setFMUState(state)
+
+    def freeFMUstate(self, state: Any) -> None:
+        """Free a state."""
+        self.freeFMUState(state)
+
+    def serializeFMUstate(self, state: Any) -> bytes:
+        """A state as bytes."""
+        serialized: bytes = self.serializeFMUState(state)
+        return serialized
+
+    def deSerializeFMUstate(self, serialized: bytes) -> Any:
+        """A state from bytes."""
+        return self.deserializeFMUState(serialized)

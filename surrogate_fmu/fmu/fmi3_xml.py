@@ -1,0 +1,133 @@
+"""modelDescription.xml and buildDescription.xml as FMI 3.0.2 wants them."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement
+
+from surrogate_fmu.fmu.fmi2_xml import add_log_categories, add_units, written
+from surrogate_fmu.fmu.interface import Kind, Scalar
+from surrogate_fmu.fmu.model_description import ENUMERATIONS, ModelDescription, text_of
+
+_ELEMENTS = {
+    Kind.REAL: "Float64",
+    Kind.INTEGER: "Int64",
+    Kind.BOOLEAN: "Boolean",
+    Kind.STRING: "String",
+    Kind.ENUMERATION: "Enumeration",
+}
+
+
+def model_description_xml(description: ModelDescription) -> bytes:
+    """The file, UTF-8."""
+    root = Element(
+        "fmiModelDescription",
+        fmiVersion="3.0",
+        modelName=description.name,
+        instantiationToken=description.guid,
+        generationTool=f"surrogate-fmu {description.version}",
+        variableNamingConvention="structured",
+    )
+    if description.description:
+        root.set("description", description.description)
+    _add_co_simulation(root, description)
+    add_units(root, description.scalars, "s")
+    _add_types(root, description.scalars)
+    add_log_categories(root)
+    SubElement(root, "DefaultExperiment", startTime="0.0", stepSize=repr(description.step_size))
+    variables = SubElement(root, "ModelVariables")
+    for scalar in description.scalars:
+        _add_variable(variables, scalar)
+    SubElement(
+        variables,
+        "Float64",
+        name=description.time_name,
+        valueReference=str(description.time_reference),
+        description="simulation time",
+        causality="independent",
+        variability="continuous",
+        unit="s",
+    )
+    _add_structure(root, description)
+    return written(root)
+
+
+def build_description_xml(description: ModelDescription) -> bytes:
+    """`sources/buildDescription.xml` (FMI 3.0.2, section 2.5.4)."""
+    root = Element("fmiBuildDescription", fmiVersion="3.0")
+    configuration = SubElement(root, "BuildConfiguration", modelIdentifier=description.model_identifier)
+    sources = SubElement(configuration, "SourceFileSet", language="C11")
+    for file in description.source_files:
+        SubElement(sources, "SourceFile", name=file)
+    return written(root)
+
+
+def _add_co_simulation(root: Element, description: ModelDescription) -> None:
+    capabilities = description.capabilities
+    attributes: dict[str, float | int | bool | str] = {
+        "modelIdentifier": description.model_identifier,
+        "needsExecutionTool": capabilities.needs_execution_tool,
+        "canBeInstantiatedOnlyOncePerProcess": False,
+        "canGetAndSetFMUState": capabilities.can_get_and_set_state,
+        "canSerializeFMUState": capabilities.can_serialize_state,
+        "providesDirectionalDerivatives": capabilities.provides_directional_derivative,
+        "providesAdjointDerivatives": capabilities.provides_adjoint_derivative,
+        "canHandleVariableCommunicationStepSize": True,
+        "fixedInternalStepSize": description.step_size,
+        "providesIntermediateUpdate": False,
+        "mightReturnEarlyFromDoStep": False,
+        "hasEventMode": False,
+    }
+    element = SubElement(root, "CoSimulation")
+    for name, value in attributes.items():
+        element.set(name, text_of(value))
+
+
+def _add_types(root: Element, scalars: Sequence[Scalar]) -> None:
+    used = [scalar.role for scalar in scalars if scalar.role in ENUMERATIONS]
+    if not used:
+        return
+    definitions = SubElement(root, "TypeDefinitions")
+    for role in used:
+        assert role is not None
+        name, items = ENUMERATIONS[role]
+        enumeration = SubElement(definitions, "EnumerationType", name=name)
+        for value, (item, text) in enumerate(items, start=1):
+            SubElement(enumeration, "Item", name=item, value=str(value), description=text)
+
+
+def _add_variable(variables: Element, scalar: Scalar) -> None:
+    element = SubElement(variables, _ELEMENTS[scalar.kind], name=scalar.name, valueReference=str(scalar.value_reference))
+    attributes: dict[str, float | int | bool | str | None] = {
+        "description": scalar.description or None,
+        "causality": scalar.causality.value,
+        "variability": scalar.variability.value,
+        "initial": None if scalar.initial is None else scalar.initial.value,
+        "declaredType": ENUMERATIONS[scalar.role][0] if scalar.role in ENUMERATIONS and scalar.role is not None else None,
+        "unit": scalar.unit,
+        "displayUnit": scalar.display_unit,
+        "relativeQuantity": True if scalar.relative else None,
+        "min": scalar.min,
+        "max": scalar.max,
+        "nominal": scalar.nominal,
+    }
+    for name, content in attributes.items():
+        if content is not None:
+            element.set(name, text_of(content))
+    for size in scalar.shape:
+        SubElement(element, "Dimension", start=str(size))
+    if scalar.start is None:
+        return
+    if scalar.kind is Kind.STRING:
+        SubElement(element, "Start", value=text_of(scalar.start))
+    else:
+        element.set("start", " ".join([text_of(scalar.start)] * scalar.size))
+
+
+def _add_structure(root: Element, description: ModelDescription) -> None:
+    structure = SubElement(root, "ModelStructure")
+    references = [str(scalar.value_reference) for scalar in description.scalars]
+    for index in description.outputs:
+        # A new input changes nothing before the next fmi3DoStep, so no output depends on one directly.
+        SubElement(structure, "Output", valueReference=references[index], dependencies="")
+    for index in description.outputs:
+        knowns = " ".join(references[i] for i in description.initial_knowns[index])
+        SubElement(structure, "InitialUnknown", valueReference=references[index], dependencies=knowns)

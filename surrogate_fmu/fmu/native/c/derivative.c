@@ -1,0 +1,213 @@
+/* Directional and adjoint derivatives through the steps of the last communication step, of the first member. */
+#include <string.h>
+
+#include "domain.h"
+#include "session.h"
+
+static void zero(real *values, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        values[i] = (real)0;
+}
+
+/* Whether a variable can stand there; scatter or gather are the caller's. */
+static sf_status check_unknown(sf_session *s, uint32_t reference, const sf_variable **found)
+{
+    const sf_variable *v = *found = sf_find_variable(reference);
+    if (!v || v->kind != SF_REAL)
+        return sf_unknown_reference(s, reference, "Real");
+    if (v->role != SF_RESULT)
+        return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative of '%s'; unknowns are outputs of the generator%s",
+                         v->name, s->members > 1 ? " (of the first member)" : "");
+    return SF_OK;
+}
+
+static sf_status check_known(sf_session *s, uint32_t reference, const sf_variable **found)
+{
+    const sf_variable *v = *found = sf_find_variable(reference);
+    if (!v || v->kind != SF_REAL)
+        return sf_unknown_reference(s, reference, "Real");
+    if (v->role != SF_CONDITION)
+        return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative by '%s'; knowns are inputs, and parameters before "
+                         "the run", v->name);
+    if (v->causality == SF_PARAMETER && s->run->substeps > 0)
+        return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative by the parameter '%s' once the run has begun: it acts "
+                         "on all steps since the start; knowns are inputs", v->name);
+    return SF_OK;
+}
+
+typedef sf_status (*check)(sf_session *, uint32_t, const sf_variable **);
+
+static sf_status count_elements(sf_session *s, check is_good, const uint32_t *references, size_t count, size_t given)
+{
+    size_t elements = 0;
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v;
+        const sf_status status = is_good(s, references[i], &v);
+        if (status != SF_OK)
+            return status;
+        elements += (size_t)v->size;
+    }
+    return elements == given ? SF_OK : sf_wrong_count(s, given, elements);
+}
+
+static sf_status check_finite(sf_session *s, const double *values, size_t count, const char *what)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] * 0.0;
+    return sum == 0.0 ? SF_OK : sf_refuse(s, SF_DISCARD, "InputError", "%s is not finite", what);
+}
+
+static sf_status prepare(sf_session *s, const uint32_t *unknowns, size_t unknown_count, size_t unknown_elements,
+                         const uint32_t *knowns, size_t known_count, size_t known_elements, const double *seed,
+                         size_t seed_count, const double *sensitivity)
+{
+    if ((unknown_count && (!unknowns || !(seed && sensitivity))) || (known_count && (!knowns || !(seed && sensitivity))))
+        return sf_refuse(s, SF_ERROR, "InputError", "a null pointer was given for references, seed or sensitivity");
+    sf_status status = sf_start_run(s);
+    if (status == SF_OK)
+        status = count_elements(s, check_unknown, unknowns, unknown_count, unknown_elements);
+    if (status == SF_OK)
+        status = count_elements(s, check_known, knowns, known_count, known_elements);
+    if (status == SF_OK)
+        status = check_finite(s, seed, seed_count, "a seed of the derivative");
+    if (status != SF_OK)
+        return status;
+    /* x as the last step saw it. */
+    if (s->run->domain_policy == SF_CLAMP)
+        sf_clamp_condition(s->condition_used, s->x);
+    else
+        for (int32_t i = 0; i < s->model->condition_dim; i++)
+            s->x[i] = (real)s->condition_used[i];
+    return SF_OK;
+}
+
+/* Latents of substep k of the last communication step in the first row of z. */
+static void draw(sf_session *s, int32_t k)
+{
+    if (s->run->substeps == 0) {
+        s->drawn_step = -1;
+        sf_draw_latents(s, 0, s->latent_used);
+        zero(s->z + s->model->run_latent_dim, s->model->step_latent_dim);
+        s->drawn_step = -1;
+    } else
+        sf_draw_latents(s, s->run->step_index - s->run->substeps + k, s->latent_used);
+}
+
+/* Hidden state before substep k: `hidden_before` for k = 0, else calculated again. */
+static const real *hidden_at(sf_session *s, int32_t k)
+{
+    const real *from = s->hidden_before;
+    real *to = s->h_next;
+    for (int32_t i = 0; i < k; i++) {
+        draw(s, i);
+        s->model->step(s->x, s->z, from, s->y_next, to, s->work, 1);
+        from = to;
+        to = to == s->h_next ? s->h_other : s->h_next;
+    }
+    return from;
+}
+
+static void swap(real **a, real **b)
+{
+    real *kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static void run_tangent(sf_session *s)
+{
+    const sf_model *m = s->model;
+    if (s->run->substeps == 0) {
+        draw(s, 0);
+        m->initial_tangent(s->x, s->z, s->dx, s->dy, s->dh, s->work, 1);
+        return;
+    }
+    const real *from = s->hidden_before;
+    real *to = s->h_next, *dh = s->dh, *dh_next = s->dh_next;
+    for (int32_t k = 0; k < s->run->substeps; k++) {
+        draw(s, k);
+        m->step_tangent(s->x, s->z, from, s->dx, k ? dh : NULL, s->dy, dh_next, s->work, 1);
+        swap(&dh, &dh_next);
+        if (k + 1 < s->run->substeps) {
+            m->step(s->x, s->z, from, s->y_next, to, s->work, 1);
+            from = to;
+            to = to == s->h_next ? s->h_other : s->h_next;
+        }
+    }
+}
+
+static void run_adjoint(sf_session *s)
+{
+    const sf_model *m = s->model;
+    if (s->run->substeps == 0) {
+        draw(s, 0);
+        m->initial_adjoint(s->x, s->z, s->dy, NULL, s->dx, s->work, 1);
+        return;
+    }
+    real *part = s->dx + m->condition_dim, *dh = s->dh, *dh_next = s->dh_next;
+    zero(s->dx, m->condition_dim);
+    for (int32_t k = s->run->substeps - 1; k >= 0; k--) {
+        const real *from = hidden_at(s, k);
+        const bool last = k + 1 == s->run->substeps;
+        draw(s, k);
+        m->step_adjoint(s->x, s->z, from, s->dy, last ? NULL : dh_next, part, dh, s->work, 1);
+        for (int32_t i = 0; i < m->condition_dim; i++)
+            s->dx[i] += part[i];
+        zero(s->dy, m->output_dim); /* only the outputs of the last substep are looked at */
+        swap(&dh, &dh_next);
+    }
+}
+
+sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, size_t unknown_count, const uint32_t *knowns,
+                                    size_t known_count, const double *seed, size_t seed_count, double *sensitivity,
+                                    size_t sensitivity_count)
+{
+    const sf_status status = prepare(s, unknowns, unknown_count, sensitivity_count, knowns, known_count, seed_count, seed,
+                                     seed_count, sensitivity);
+    if (status != SF_OK)
+        return status;
+    zero(s->dx, s->model->condition_dim);
+    for (size_t i = 0; i < known_count; i++) {
+        const sf_variable *v = sf_find_variable(knowns[i]);
+        for (int32_t k = 0; k < v->size; k++)
+            s->dx[v->offset + k] += (real)*seed++;
+    }
+    if (s->run->domain_policy == SF_CLAMP)
+        sf_clamp_tangent(s->condition_used, s->dx);
+    run_tangent(s);
+    double *next = sensitivity;
+    for (size_t i = 0; i < unknown_count; i++) {
+        const sf_variable *v = sf_find_variable(unknowns[i]);
+        for (int32_t k = 0; k < v->size; k++)
+            *next++ = (double)s->dy[v->offset + k];
+    }
+    return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
+}
+
+sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t unknown_count, const uint32_t *knowns,
+                                size_t known_count, const double *seed, size_t seed_count, double *sensitivity,
+                                size_t sensitivity_count)
+{
+    const sf_status status = prepare(s, unknowns, unknown_count, seed_count, knowns, known_count, sensitivity_count,
+                                     seed, seed_count, sensitivity);
+    if (status != SF_OK)
+        return status;
+    zero(s->dy, s->model->output_dim);
+    for (size_t i = 0; i < unknown_count; i++) {
+        const sf_variable *v = sf_find_variable(unknowns[i]);
+        for (int32_t k = 0; k < v->size; k++)
+            s->dy[v->offset + k] += (real)*seed++;
+    }
+    run_adjoint(s);
+    if (s->run->domain_policy == SF_CLAMP)
+        sf_clamp_tangent(s->condition_used, s->dx);
+    double *next = sensitivity;
+    for (size_t i = 0; i < known_count; i++) {
+        const sf_variable *v = sf_find_variable(knowns[i]);
+        for (int32_t k = 0; k < v->size; k++)
+            *next++ = (double)s->dx[v->offset + k];
+    }
+    return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
+}

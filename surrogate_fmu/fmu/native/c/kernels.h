@@ -1,0 +1,246 @@
+/* Linear kernels of a lowered model.
+ *
+ * A weight (in, out) lies in panels of SF_BLOCK outputs, each panel row-major (in, SF_BLOCK), the last one padded with
+ * zeros: the innermost loop runs over outputs, the weights of a panel are read front to back, and many rows meet a panel
+ * while it is in the cache.
+ *
+ * What is added up, and in which order, depends on in, out and the output alone, never on the number of rows, so a row has
+ * equal bits in every batch. Panels in fours are summed from first to last input. One to three left-over panels of many
+ * inputs would wait for each addition alone, so their inputs are summed in four quarters.
+ */
+#ifndef SF_KERNELS_H
+#define SF_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "elementwise.h"
+#include "model.h"
+
+enum { SF_BLOCK = 16, SF_QUARTERED = 16 };
+
+/* Rows that share one pass over a panel: as many sums as the vector registers hold. */
+#if (defined(__AVX__) || defined(__aarch64__)) && !defined(SF_FLOAT64)
+enum { SF_ROWS = 6 };
+#else
+enum { SF_ROWS = 2 };
+#endif
+
+/* SF_BLOCK numbers. */
+#if defined(__GNUC__)
+typedef real sf_block __attribute__((vector_size(SF_BLOCK * sizeof(real)), aligned(sizeof(real)), may_alias));
+#define SF_LOAD(p) (*(const sf_block *)(p))
+#define SF_STORE(p, b) (*(sf_block *)(p) = (b))
+#define SF_ADD_PRODUCT(sum, x, b) ((sum) += (x) * (b))
+#define SF_ADD(sum, b) ((sum) += (b))
+#else
+typedef struct { real value[SF_BLOCK]; } sf_block;
+#define SF_LOAD(p) (*(const sf_block *)(p))
+#define SF_STORE(p, b) memcpy((p), (b).value, sizeof(sf_block))
+#define SF_ADD_PRODUCT(sum, x, b) \
+    do { const real x_ = (x); const sf_block b_ = (b); for (int j_ = 0; j_ < SF_BLOCK; j_++) (sum).value[j_] += x_ * b_.value[j_]; } while (0)
+#define SF_ADD(sum, b) \
+    do { const sf_block b_ = (b); for (int j_ = 0; j_ < SF_BLOCK; j_++) (sum).value[j_] += b_.value[j_]; } while (0)
+#endif
+
+/* The first `count` numbers from p, then zeros; none for NULL. */
+static inline sf_block sf_load_some(const real *p, ptrdiff_t count)
+{
+    real some[SF_BLOCK] = {0};
+    if (p && count >= SF_BLOCK)
+        return SF_LOAD(p);
+    if (p)
+        memcpy(some, p, (size_t)count * sizeof(real));
+    return SF_LOAD(some);
+}
+
+static inline void sf_store_some(real *p, sf_block block, ptrdiff_t count)
+{
+    real some[SF_BLOCK];
+    if (count >= SF_BLOCK) {
+        SF_STORE(p, block);
+        return;
+    }
+    SF_STORE(some, block);
+    memcpy(p, some, (size_t)count * sizeof(real));
+}
+
+/* One row, four panels. */
+static inline void sf_row_by_four(real *restrict y, const real *restrict x, const real *restrict weight,
+                                  const real *addend, ptrdiff_t in, ptrdiff_t width)
+{
+    const real *w0 = weight, *w1 = w0 + in * SF_BLOCK, *w2 = w1 + in * SF_BLOCK, *w3 = w2 + in * SF_BLOCK;
+    sf_block s0 = sf_load_some(addend, SF_BLOCK), s1 = sf_load_some(addend ? addend + SF_BLOCK : 0, SF_BLOCK);
+    sf_block s2 = sf_load_some(addend ? addend + 2 * SF_BLOCK : 0, SF_BLOCK);
+    sf_block s3 = sf_load_some(addend ? addend + 3 * SF_BLOCK : 0, width - 3 * SF_BLOCK);
+    for (ptrdiff_t i = 0; i < in; i++) {
+        const real xi = x[i];
+        SF_ADD_PRODUCT(s0, xi, SF_LOAD(w0 + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s1, xi, SF_LOAD(w1 + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s2, xi, SF_LOAD(w2 + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s3, xi, SF_LOAD(w3 + i * SF_BLOCK));
+    }
+    SF_STORE(y, s0);
+    SF_STORE(y + SF_BLOCK, s1);
+    SF_STORE(y + 2 * SF_BLOCK, s2);
+    sf_store_some(y + 3 * SF_BLOCK, s3, width - 3 * SF_BLOCK);
+}
+
+/* One row, one panel, the inputs in four quarters. */
+static inline void sf_row_quartered(real *restrict y, const real *restrict x, const real *restrict weight,
+                                    const real *addend, ptrdiff_t in, ptrdiff_t width)
+{
+    const ptrdiff_t quarter = in / 4;
+    const real *x1 = x + quarter, *x2 = x1 + quarter, *x3 = x2 + quarter;
+    const real *w1 = weight + quarter * SF_BLOCK, *w2 = w1 + quarter * SF_BLOCK, *w3 = w2 + quarter * SF_BLOCK;
+    sf_block s0 = sf_load_some(addend, width), s1 = sf_load_some(0, 0), s2 = s1, s3 = s1;
+    for (ptrdiff_t i = 0; i < quarter; i++) {
+        SF_ADD_PRODUCT(s0, x[i], SF_LOAD(weight + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s1, x1[i], SF_LOAD(w1 + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s2, x2[i], SF_LOAD(w2 + i * SF_BLOCK));
+        SF_ADD_PRODUCT(s3, x3[i], SF_LOAD(w3 + i * SF_BLOCK));
+    }
+    for (ptrdiff_t i = 4 * quarter; i < in; i++)
+        SF_ADD_PRODUCT(s3, x[i], SF_LOAD(weight + i * SF_BLOCK));
+    SF_ADD(s0, s1);
+    SF_ADD(s0, s2);
+    SF_ADD(s0, s3);
+    sf_store_some(y, s0, width);
+}
+
+/* SF_ROWS rows, one panel, inputs from `first` to `last`; `continued` adds to what y holds. */
+static inline void sf_rows_by_panel(real *restrict y, ptrdiff_t y_row, const real *restrict x, ptrdiff_t x_row,
+                                    const real *restrict weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t first,
+                                    ptrdiff_t last, ptrdiff_t width, int continued)
+{
+    sf_block sum[SF_ROWS];
+    for (int r = 0; r < SF_ROWS; r++)
+        sum[r] = sf_load_some(addend ? addend + r * addend_row : 0, width);
+    for (ptrdiff_t i = first; i < last; i++) {
+        const sf_block w = SF_LOAD(weight + i * SF_BLOCK);
+        for (int r = 0; r < SF_ROWS; r++)
+            SF_ADD_PRODUCT(sum[r], x[r * x_row + i], w);
+    }
+    for (int r = 0; r < SF_ROWS; r++) {
+        if (continued) {
+            sf_block before = sf_load_some(y + r * y_row, width);
+            SF_ADD(before, sum[r]);
+            sum[r] = before;
+        }
+        sf_store_some(y + r * y_row, sum[r], width);
+    }
+}
+
+/* One row, one panel, from first to last input: what rows in groups do. */
+static inline void sf_row_by_panel(real *restrict y, const real *restrict x, const real *restrict weight, const real *addend,
+                                   ptrdiff_t in, ptrdiff_t width)
+{
+    sf_block sum = sf_load_some(addend, width);
+    for (ptrdiff_t i = 0; i < in; i++)
+        SF_ADD_PRODUCT(sum, x[i], SF_LOAD(weight + i * SF_BLOCK));
+    sf_store_some(y, sum, width);
+}
+
+/* y (rows, out) = addend + x (rows, in) weight (in, out). Rows of x, y and addend lie x_row, y_row and addend_row numbers
+ * apart; addend NULL is 0. y overlaps nothing but, element by element, the addend. */
+SF_MAYBE_UNUSED static void sf_linear(real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row, const real *weight,
+                                      const real *addend, ptrdiff_t addend_row, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out)
+{
+    ptrdiff_t column = 0;
+    /* A fourth panel may be partly filled, so three and a bit count as four. */
+    for (; out - column > 3 * SF_BLOCK; column += 4 * SF_BLOCK) {
+        const real *w = weight + column * in;
+        const ptrdiff_t width = out - column;
+        ptrdiff_t r = 0;
+        for (; r + SF_ROWS <= rows; r += SF_ROWS)
+            for (ptrdiff_t p = 0; p < 4; p++)
+                sf_rows_by_panel(y + r * y_row + column + p * SF_BLOCK, y_row, x + r * x_row, x_row, w + p * SF_BLOCK * in,
+                                 addend ? addend + r * addend_row + column + p * SF_BLOCK : 0, addend_row, 0, in,
+                                 width - p * SF_BLOCK, 0);
+        for (; r < rows; r++)
+            sf_row_by_four(y + r * y_row + column, x + r * x_row, w, addend ? addend + r * addend_row + column : 0, in, width);
+    }
+    for (; column < out; column += SF_BLOCK) {
+        const real *w = weight + column * in;
+        const ptrdiff_t width = out - column, quarter = in >= SF_QUARTERED ? in / 4 : 0;
+        ptrdiff_t r = 0;
+        for (; r + SF_ROWS <= rows; r += SF_ROWS) {
+            real *to = y + r * y_row + column;
+            const real *from = x + r * x_row, *add = addend ? addend + r * addend_row + column : 0;
+            sf_rows_by_panel(to, y_row, from, x_row, w, add, addend_row, 0, quarter ? quarter : in, width, 0);
+            for (ptrdiff_t q = 1; quarter && q < 4; q++)
+                sf_rows_by_panel(to, y_row, from, x_row, w, 0, 0, q * quarter, q < 3 ? (q + 1) * quarter : in, width, 1);
+        }
+        for (; r < rows; r++)
+            (quarter ? sf_row_quartered : sf_row_by_panel)(y + r * y_row + column, x + r * x_row, w,
+                                                           addend ? addend + r * addend_row + column : 0, in, width);
+    }
+}
+
+/* x (rows, in) = addend + y (rows, out) times the transpose of the same weight. */
+SF_MAYBE_UNUSED static void sf_linear_transposed(real *x, ptrdiff_t x_row, const real *y, ptrdiff_t y_row,
+                                                 const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t rows,
+                                                 ptrdiff_t in, ptrdiff_t out)
+{
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t i = 0; i < in; i++) {
+            sf_block sum = sf_load_some(0, 0);
+            real part[SF_BLOCK], total = addend ? addend[r * addend_row + i] : (real)0;
+            for (ptrdiff_t column = 0; column < out; column += SF_BLOCK) {
+                const real *w = weight + column * in + i * SF_BLOCK;
+                const sf_block some = sf_load_some(y + r * y_row + column, out - column);
+#if defined(__GNUC__)
+                sum += some * SF_LOAD(w);
+#else
+                for (int j = 0; j < SF_BLOCK; j++)
+                    sum.value[j] += some.value[j] * w[j];
+#endif
+            }
+            SF_STORE(part, sum);
+            for (int half = SF_BLOCK / 2; half; half /= 2)
+                for (int j = 0; j < half; j++)
+                    part[j] += part[j + half];
+            x[r * x_row + i] = total + part[0];
+        }
+}
+
+/* Reductions of n numbers, `step` apart; sums in eight parts, which are vector lanes where step is 1. */
+SF_MAYBE_UNUSED static inline real sf_sum(const real *x, ptrdiff_t n, ptrdiff_t step)
+{
+    real part[8] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int j = 0; j < 8; j++)
+            part[j] += x[(i + j) * step];
+    for (int j = 0; i + j < n; j++)
+        part[j] += x[(i + j) * step];
+    for (int half = 4; half; half /= 2)
+        for (int j = 0; j < half; j++)
+            part[j] += part[j + half];
+    return part[0];
+}
+
+SF_MAYBE_UNUSED static inline real sf_max(const real *x, ptrdiff_t n, ptrdiff_t step)
+{
+    real best = x[0];
+    for (ptrdiff_t i = 1; i < n; i++)
+        best = sf_maximum(best, x[i * step]);
+    return best;
+}
+
+SF_MAYBE_UNUSED static inline real sf_min(const real *x, ptrdiff_t n, ptrdiff_t step)
+{
+    real best = x[0];
+    for (ptrdiff_t i = 1; i < n; i++)
+        best = sf_minimum(best, x[i * step]);
+    return best;
+}
+
+/* The row of a table that a number names; what is no row takes the nearest, what is no number the first. */
+SF_MAYBE_UNUSED static inline ptrdiff_t sf_table_row(real index, ptrdiff_t count)
+{
+    return index >= (real)count ? count - 1 : (index > 0 ? (ptrdiff_t)index : 0);
+}
+
+#endif

@@ -1,0 +1,419 @@
+/* Life of an instance: memory, the state machine, the start of a run, its steps. */
+#include "session.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "domain.h"
+#include "latent.h"
+
+#define MAGIC UINT64_C(0x7366316e61746976)
+
+/* Relative to the generator's step: how far communication step sizes may be from a whole multiple. */
+static const double STEP_TOLERANCE = 1e-9;
+/* Relative to the generator's step: how far the master's time may be from the run's; masters sum floats. */
+static const double TIME_TOLERANCE = 1e-6;
+/* In one call, which holds the instance. */
+static const double SUBSTEPS_MAX = 1e6;
+
+/* The state machine: phases that allow a call, and what to do in another. Every other call is allowed everywhere. */
+static const struct {
+    unsigned phases;
+    const char *hint;
+} CALLS[SF_CALL_COUNT] = {
+    [SF_CALL_SETUP] = {SF_INSTANTIATED, "reset the instance first"},
+    [SF_CALL_ENTER_INITIALIZATION] = {SF_INSTANTIATED, "reset the instance first"},
+    [SF_CALL_EXIT_INITIALIZATION] = {SF_INITIALIZATION, "enter initialization mode first"},
+    [SF_CALL_DO_STEP] = {SF_STEPPING, "initialize first"},
+    [SF_CALL_TERMINATE] = {SF_STEPPING, "there is no run to end"},
+    [SF_CALL_DERIVATIVE] = {SF_INITIALIZATION | SF_STEPPING | SF_TERMINATED, "enter initialization mode first"},
+};
+
+static const char *phase_name(int32_t phase)
+{
+    switch (phase) {
+    case SF_INSTANTIATED: return "instantiated";
+    case SF_INITIALIZATION: return "in initialization mode";
+    case SF_STEPPING: return "stepping";
+    default: return "terminated";
+    }
+}
+
+/* -- memory ---------------------------------------------------------------------------------------------------------- */
+
+/* Lays arrays out one behind the other; with a base of NULL it only counts. */
+typedef struct {
+    unsigned char *base;
+    size_t used;
+} arena;
+
+static void *take(arena *from, size_t count, size_t size)
+{
+    void *place = from->base ? from->base + from->used : NULL;
+    const size_t bytes = count * size;
+    from->used += (bytes + SF_ALIGNMENT - 1) / SF_ALIGNMENT * SF_ALIGNMENT;
+    return place;
+}
+
+static size_t lay_out(sf_session *s, unsigned char *base)
+{
+    const sf_model *m = s->model;
+    const size_t members = (size_t)s->members, latents = (size_t)s->latent_dim;
+    const size_t conditions = (size_t)m->condition_dim, outputs = (size_t)m->output_dim, hidden = (size_t)m->hidden_dim;
+    arena memory = {base, 0};
+    take(&memory, 1, sizeof(sf_session));
+    const size_t start = memory.used;
+    s->run = take(&memory, 1, sizeof(sf_run));
+    s->condition = take(&memory, conditions, sizeof(double));
+    s->condition_used = take(&memory, conditions, sizeof(double));
+    s->latent = take(&memory, latents, sizeof(double));
+    s->latent_used = take(&memory, latents, sizeof(double));
+    s->outputs = take(&memory, members * outputs, sizeof(real));
+    s->hidden = take(&memory, members * hidden, sizeof(real));
+    s->hidden_before = take(&memory, members * hidden, sizeof(real));
+    s->run_size = memory.used - start;
+    s->x = take(&memory, members * conditions, sizeof(real));
+    s->z = take(&memory, members * latents, sizeof(real));
+    s->y_next = take(&memory, members * outputs, sizeof(real));
+    s->h_next = take(&memory, members * hidden, sizeof(real));
+    s->h_other = take(&memory, members * hidden, sizeof(real));
+    s->dx = take(&memory, 2 * conditions, sizeof(real));
+    s->dy = take(&memory, outputs, sizeof(real));
+    s->dh = take(&memory, hidden, sizeof(real));
+    s->dh_next = take(&memory, hidden, sizeof(real));
+    s->statistics = take(&memory, outputs * (size_t)(2 + sf_surrogate_data.quantile_count), sizeof(double));
+    s->sorted = take(&memory, members, sizeof(double));
+    const size_t many = m->work_size(s->members), one = m->work_size(1);
+    s->work = take(&memory, many > one ? many : one, 1);
+    return memory.used;
+}
+
+static void take_start_values(sf_session *s)
+{
+    memset(s->run, 0, s->run_size);
+    s->run->phase = SF_INSTANTIATED;
+    s->run->z_mode = SF_SAMPLED;
+    s->run->domain_policy = SF_WARN;
+    s->run->stale = 1;
+    for (int32_t i = 0; i < s->model->condition_dim; i++)
+        s->condition[i] = sf_surrogate_data.start[i];
+    s->drawn_step = -1;
+    s->statistics_are_stale = 1;
+}
+
+sf_session *sf_session_new(sf_log log, void *log_owner)
+{
+    sf_session plan;
+    memset(&plan, 0, sizeof plan);
+    plan.model = sf_choose_model(&plan.kernels);
+    plan.members = sf_surrogate_data.member_count;
+    plan.latent_dim = plan.model->run_latent_dim + plan.model->step_latent_dim;
+    const size_t size = lay_out(&plan, NULL);
+    /* The block is aligned by hand: aligned_alloc is missing on Windows. The byte before the block says how far. */
+    unsigned char *raw = calloc(1, size + SF_ALIGNMENT);
+    if (!raw)
+        return NULL;
+    const size_t shift = SF_ALIGNMENT - (uintptr_t)raw % SF_ALIGNMENT;
+    unsigned char *block = raw + shift;
+    block[-1] = (unsigned char)shift;
+    lay_out(&plan, block);
+    plan.magic = MAGIC;
+    plan.log = log;
+    plan.log_owner = log_owner;
+    sf_session *s = (sf_session *)(void *)block;
+    *s = plan;
+    take_start_values(s);
+    return s;
+}
+
+void sf_session_free(sf_session *s)
+{
+    unsigned char *block = (unsigned char *)s;
+    s->magic = 0;
+    free(block - block[-1]);
+}
+
+bool sf_session_is_live(const sf_session *s)
+{
+    return s && (uintptr_t)s % SF_ALIGNMENT == 0 && s->magic == MAGIC;
+}
+
+/* -- the state machine ------------------------------------------------------------------------------------------------- */
+
+bool sf_is_before_run(const sf_session *s)
+{
+    return (s->run->phase & (SF_INSTANTIATED | SF_INITIALIZATION)) != 0;
+}
+
+sf_status sf_check_call(sf_session *s, sf_call call, const char *function)
+{
+    if (CALLS[call].phases & (unsigned)s->run->phase)
+        return SF_OK;
+    return sf_refuse(s, SF_ERROR, "CallOrderError", "%s is not allowed while the FMU is %s: %s", function,
+                     phase_name(s->run->phase), CALLS[call].hint);
+}
+
+sf_status sf_set_start_time(sf_session *s, const char *function, double start_time)
+{
+    const sf_status status = sf_check_call(s, SF_CALL_SETUP, function);
+    if (status != SF_OK)
+        return status;
+    if (!sf_is_finite(start_time))
+        return sf_refuse(s, SF_ERROR, "InputError", "%s: the start time %g is not finite", function, start_time);
+    s->run->time = start_time;
+    return SF_OK;
+}
+
+sf_status sf_enter_initialization(sf_session *s, const char *function)
+{
+    const sf_status status = sf_check_call(s, SF_CALL_ENTER_INITIALIZATION, function);
+    if (status == SF_OK)
+        s->run->phase = SF_INITIALIZATION;
+    return status;
+}
+
+sf_status sf_exit_initialization(sf_session *s, const char *function)
+{
+    sf_status status = sf_check_call(s, SF_CALL_EXIT_INITIALIZATION, function);
+    if (status == SF_OK)
+        status = sf_start_run(s);
+    if (status == SF_OK) {
+        s->run->phase = SF_STEPPING;
+        s->run->latents_written = 0;
+    }
+    return status == SF_DISCARD ? SF_ERROR : status; /* FMI knows no discard here */
+}
+
+sf_status sf_terminate(sf_session *s, const char *function)
+{
+    const sf_status status = sf_check_call(s, SF_CALL_TERMINATE, function);
+    if (status == SF_OK)
+        s->run->phase = SF_TERMINATED;
+    return status;
+}
+
+sf_status sf_reset(sf_session *s)
+{
+    take_start_values(s);
+    return SF_OK;
+}
+
+/* -- latents, domain, results ---------------------------------------------------------------------------------------- */
+
+void sf_draw_latents(sf_session *s, int64_t step, const double *external)
+{
+    const sf_run *run = s->run;
+    const int32_t run_dim = s->model->run_latent_dim, step_dim = s->model->step_latent_dim;
+    if (run->z_mode == SF_EXTERNAL) {
+        for (int32_t m = 0; m < s->members; m++)
+            for (int32_t i = 0; i < s->latent_dim; i++)
+                s->z[m * s->latent_dim + i] = (real)external[i];
+        s->drawn_step = -1;
+        return;
+    }
+    if (run->z_mode == SF_HELD || step_dim == 0)
+        step = 0;
+    if (s->drawn_step == step)
+        return;
+    const int fresh = s->drawn_step < 0;
+    s->drawn_step = step;
+    if (run->z_mode == SF_MEAN) {
+        for (int32_t i = 0; i < s->members * s->latent_dim; i++)
+            s->z[i] = (real)0;
+        return;
+    }
+    for (int32_t m = 0; m < s->members; m++) {
+        real *z = s->z + (size_t)m * (size_t)s->latent_dim;
+        float drawn[64];
+        for (int32_t i = fresh ? 0 : run_dim; i < s->latent_dim;) {
+            const int in_run = i < run_dim;
+            const int32_t left = (in_run ? run_dim : s->latent_dim) - i, count = left < 64 ? left : 64;
+            const uint64_t word = in_run ? (uint64_t)i : (uint64_t)step * (uint64_t)step_dim + (uint64_t)(i - run_dim);
+            /* Member m is what an instance of its own with the seed + m would be. */
+            sf_normals(run->seed + m, in_run ? SF_RUN_STREAM : SF_STEP_STREAM, word, count, drawn);
+            for (int32_t k = 0; k < count; k++)
+                z[i + k] = (real)drawn[k];
+            i += count;
+        }
+    }
+}
+
+/* x of all members from `condition`; clamped or refused outside the domain. */
+static sf_status apply_domain(sf_session *s, double *distance)
+{
+    const int32_t dim = s->model->condition_dim;
+    *distance = sf_condition_distance(s->condition);
+    if (*distance > 0.0 && s->run->domain_policy == SF_REFUSE) {
+        char text[512];
+        sf_describe_condition(s->condition, text, sizeof text);
+        return sf_refuse(s, SF_DISCARD, "DomainError", "%s; stay inside, or choose the domain policy 'warn' or 'clamp'", text);
+    }
+    if (*distance > 0.0 && s->run->domain_policy == SF_CLAMP)
+        sf_clamp_condition(s->condition, s->x);
+    else
+        for (int32_t i = 0; i < dim; i++)
+            s->x[i] = (real)s->condition[i];
+    for (int32_t m = 1; m < s->members; m++)
+        memcpy(s->x + (size_t)m * (size_t)dim, s->x, (size_t)dim * sizeof(real));
+    return SF_OK;
+}
+
+/* A sum of zeros unless there is an infinity or a NaN. */
+static bool all_finite(const real *values, size_t count)
+{
+    real sum = (real)0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i] * (real)0;
+    return sum == (real)0;
+}
+
+/* Refuse y_next and `hidden` if they are not finite, or outside the domain under the policy refuse. `distance` is that of
+ * the condition, and then of condition and outputs; `farthest` is the row of outputs that is farther out, or NULL. */
+static sf_status check_results(sf_session *s, const char *what, const real *hidden, double *distance, const real **farthest)
+{
+    const size_t outputs = (size_t)s->model->output_dim, hiddens = (size_t)s->members * (size_t)s->model->hidden_dim;
+    if (!all_finite(s->y_next, (size_t)s->members * outputs) || !all_finite(hidden, hiddens))
+        return sf_refuse(s, SF_DISCARD, "SessionError",
+                         "%s: the generator gave values that are not finite; the state is as before", what);
+    double worst = 0.0;
+    const real *row = s->y_next;
+    for (int32_t m = 0; m < s->members; m++) {
+        const double outside = sf_output_distance(s->y_next + (size_t)m * outputs);
+        if (outside > worst) {
+            worst = outside;
+            row = s->y_next + (size_t)m * outputs;
+        }
+    }
+    if (worst > 0.0 && s->run->domain_policy == SF_REFUSE) {
+        char text[512];
+        sf_describe_output(row, text, sizeof text);
+        return sf_refuse(s, SF_DISCARD, "DomainError", "the step would end where %s; the state is as before", text);
+    }
+    *farthest = worst > *distance ? row : NULL;
+    *distance = worst > *distance ? worst : *distance;
+    return SF_OK;
+}
+
+/* Make checked results the present ones. */
+static void take_results(sf_session *s, const real *hidden, double distance, const real *farthest)
+{
+    const size_t outputs = (size_t)s->members * (size_t)s->model->output_dim;
+    const size_t hiddens = (size_t)s->members * (size_t)s->model->hidden_dim;
+    if (distance > 0.0 && !s->run->outside) { /* once, not at every step outside */
+        char text[512];
+        if (farthest)
+            sf_describe_output(farthest, text, sizeof text);
+        else
+            sf_describe_condition(s->condition, text, sizeof text);
+        sf_say(s, SF_WARNING, text);
+    }
+    s->run->domain_distance = distance;
+    s->run->outside = distance > 0.0;
+    memcpy(s->outputs, s->y_next, outputs * sizeof(real));
+    if (hiddens) {
+        memcpy(s->hidden_before, s->hidden, hiddens * sizeof(real));
+        memcpy(s->hidden, hidden, hiddens * sizeof(real));
+    }
+    if (s->latent_dim)
+        memcpy(s->latent_used, s->latent, (size_t)s->latent_dim * sizeof(double));
+    if (s->model->condition_dim)
+        memcpy(s->condition_used, s->condition, (size_t)s->model->condition_dim * sizeof(double));
+    s->statistics_are_stale = 1;
+}
+
+sf_status sf_start_run(sf_session *s)
+{
+    if (!s->run->stale)
+        return SF_OK;
+    if (s->run->z_mode == SF_EXTERNAL && !sf_surrogate_data.external_latents)
+        return sf_refuse(s, SF_DISCARD, "InputError",
+                         "z_mode is external, but this FMU was built without latent inputs; build it with --external-latents, "
+                         "or use z_mode 1 (sampled), 2 (mean) or 3 (held)");
+    double distance;
+    sf_status status = apply_domain(s, &distance);
+    if (status != SF_OK)
+        return status;
+    s->drawn_step = -1; /* the seed may be another one */
+    sf_draw_latents(s, 0, s->latent);
+    /* The step part of z plays no role at the start. */
+    for (int32_t m = 0; m < s->members; m++)
+        for (int32_t i = s->model->run_latent_dim; i < s->latent_dim; i++)
+            s->z[m * s->latent_dim + i] = (real)0;
+    s->drawn_step = -1;
+    s->model->initial(s->x, s->z, s->y_next, s->h_next, s->work, s->members);
+    const real *farthest;
+    status = check_results(s, "initialize", s->h_next, &distance, &farthest);
+    if (status != SF_OK)
+        return status;
+    take_results(s, s->h_next, distance, farthest);
+    s->run->step_index = 0;
+    s->run->substeps = 0;
+    s->run->stale = 0;
+    return SF_OK;
+}
+
+/* -- the run ------------------------------------------------------------------------------------------------------------- */
+
+static sf_status count_substeps(sf_session *s, double time, double size, int32_t *substeps)
+{
+    const double step = sf_surrogate_data.step_size;
+    const double ratio = size / step;
+    const double count = sf_is_finite(ratio) ? floor(ratio + 0.5) : 0.0;
+    /* A step size is often the difference of two times, rounded as these are. */
+    const double rounding = 4.0 * DBL_EPSILON * (fabs(time) + fabs(size)) / step;
+    if (count > SUBSTEPS_MAX)
+        return sf_refuse(s, SF_DISCARD, "StepSizeError",
+                         "a communication step of %g s is %g steps of the generator, more than the %.0f that one call takes; "
+                         "use a smaller one", size, count, SUBSTEPS_MAX);
+    if (!(count >= 1.0) || fabs(ratio - count) > STEP_TOLERANCE * count + rounding)
+        return sf_refuse(s, SF_DISCARD, "StepSizeError",
+                         "a communication step of %g s is no whole multiple of the generator's step of %g s; use %g s or a "
+                         "multiple of it", size, step, step);
+    *substeps = (int32_t)count;
+    return SF_OK;
+}
+
+sf_status sf_do_step(sf_session *s, const char *function, double time, double step_size)
+{
+    sf_run *run = s->run;
+    sf_status status = sf_check_call(s, SF_CALL_DO_STEP, function);
+    if (status != SF_OK)
+        return status;
+    if (!(fabs(time - run->time) <= TIME_TOLERANCE * sf_surrogate_data.step_size)) /* true for NaN */
+        return sf_refuse(s, SF_DISCARD, "StepSizeError",
+                         "a step from t = %.9g s was asked, but the run stands at t = %.9g s; continue there, or set an FMU "
+                         "state of the other time first", time, run->time);
+    int32_t substeps = 0;
+    double distance;
+    status = count_substeps(s, time, step_size, &substeps);
+    if (status == SF_OK)
+        status = apply_domain(s, &distance);
+    if (status != SF_OK)
+        return status;
+    if (run->latents_written && run->z_mode != SF_EXTERNAL && !run->latents_warned) {
+        static const char *const names[] = {"", "sampled", "mean", "held"};
+        char text[128] = "the latent inputs z are not used: z_mode is ";
+        strcat(strcat(text, names[run->z_mode]), "; set it to 4 (external)");
+        run->latents_warned = 1;
+        sf_say(s, SF_WARNING, text);
+    }
+    real *from = s->hidden, *to = s->h_next;
+    for (int32_t k = 0; k < substeps; k++) {
+        sf_draw_latents(s, run->step_index + k, s->latent);
+        s->model->step(s->x, s->z, from, s->y_next, to, s->work, s->members);
+        from = to;
+        to = to == s->h_next ? s->h_other : s->h_next;
+    }
+    const real *farthest;
+    status = check_results(s, "do_step", from, &distance, &farthest);
+    if (status != SF_OK)
+        return status;
+    take_results(s, from, distance, farthest);
+    run->latents_written = 0;
+    run->step_index += substeps;
+    run->substeps = substeps;
+    run->time = time + step_size;
+    return SF_OK;
+}

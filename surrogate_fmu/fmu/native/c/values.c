@@ -1,0 +1,246 @@
+/* Reading and writing of variables by reference. */
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+const sf_variable *sf_find_variable(uint32_t reference)
+{
+    const sf_variable *variables = sf_surrogate_data.variables;
+    const uint32_t count = (uint32_t)sf_surrogate_data.variable_count;
+    if (reference < count && variables[reference].reference == reference) /* as a rule they are 0, 1, 2, ... */
+        return &variables[reference];
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (variables[middle].reference < reference)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && variables[low].reference == reference ? &variables[low] : NULL;
+}
+
+sf_status sf_unknown_reference(sf_session *s, uint32_t reference, const char *kind)
+{
+    return sf_refuse(s, SF_ERROR, "InputError",
+                     "value reference %lu is no %s variable of this FMU; see its modelDescription.xml",
+                     (unsigned long)reference, kind);
+}
+
+sf_status sf_wrong_count(sf_session *s, size_t given, size_t expected)
+{
+    return sf_refuse(s, SF_ERROR, "InputError", "%lu values were given for variables with %lu elements", (unsigned long)given,
+                     (unsigned long)expected);
+}
+
+static const sf_variable *find(uint32_t reference, enum sf_kind kind)
+{
+    const sf_variable *variable = sf_find_variable(reference);
+    return variable && variable->kind == kind ? variable : NULL;
+}
+
+/* The shortest digits that read back as the same number, with a point, as Python writes floats. */
+static const char *digits(double value, char text[40])
+{
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(text, 40, "%.*g", precision, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    if (!strpbrk(text, ".en"))
+        strcat(text, ".0");
+    return text;
+}
+
+static sf_status refuse_write(sf_session *s, const sf_variable *v, const char *value, bool is_finite)
+{
+    if (v->causality == SF_OUTPUT || v->causality == SF_INDEPENDENT)
+        return sf_refuse(s, SF_ERROR, "InputError", "'%s' is an output and cannot be set", v->name);
+    if (v->causality == SF_PARAMETER && !sf_is_before_run(s))
+        return sf_refuse(s, SF_ERROR, "CallOrderError",
+                         "'%s' is a parameter and fixed during a run; reset the instance and set it before", v->name);
+    if (!is_finite)
+        return sf_refuse(s, SF_DISCARD, "InputError", "'%s': expected a finite number in '%s', got %s", v->name, v->unit, value);
+    char low[40], high[40];
+    if (v->min > -DBL_MAX && v->max < DBL_MAX)
+        snprintf(low, sizeof low, "%g", v->min), snprintf(high, sizeof high, "%g", v->max);
+    else
+        snprintf(low, sizeof low, v->min > -DBL_MAX ? "%g" : "-inf", v->min),
+            snprintf(high, sizeof high, v->max < DBL_MAX ? "%g" : "inf", v->max);
+    return sf_refuse(s, SF_DISCARD, "InputError", "'%s': %s is outside the allowed range [%s, %s] %s", v->name, value, low, high,
+                     v->unit);
+}
+
+/* -- real numbers ---------------------------------------------------------------------------------------------------- */
+
+static sf_status null_pointer(sf_session *s)
+{
+    return sf_refuse(s, SF_ERROR, "InputError", "a null pointer was given for the value references or the values");
+}
+
+sf_status sf_get_reals(sf_session *s, const uint32_t *references, size_t count, double *values, size_t value_count)
+{
+    if ((count && !references) || (value_count && !values))
+        return null_pointer(s);
+    size_t expected = 0;
+    bool calculated = false;
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v = find(references[i], SF_REAL);
+        if (!v)
+            return sf_unknown_reference(s, references[i], "Real");
+        expected += (size_t)v->size;
+        calculated |= v->causality == SF_OUTPUT;
+    }
+    if (expected != value_count)
+        return sf_wrong_count(s, value_count, expected);
+    if (calculated && s->run->stale) {
+        const sf_status status = sf_start_run(s);
+        if (status != SF_OK) {
+            for (size_t i = 0; i < value_count; i++)
+                values[i] = NAN;
+            return status;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v = find(references[i], SF_REAL);
+        switch (v->role) {
+        case SF_CONDITION: memcpy(values, s->condition + v->offset, (size_t)v->size * sizeof(double)); break;
+        case SF_LATENT: memcpy(values, s->latent + v->offset, (size_t)v->size * sizeof(double)); break;
+        case SF_RESULT:
+            for (int32_t k = 0; k < v->size; k++)
+                values[k] = (double)s->outputs[v->offset + k];
+            break;
+        case SF_STATISTIC:
+            sf_update_statistics(s);
+            memcpy(values, s->statistics + v->offset, (size_t)v->size * sizeof(double));
+            break;
+        case SF_TIME: *values = s->run->time; break;
+        default: *values = s->run->domain_distance; break;
+        }
+        values += v->size;
+    }
+    return SF_OK;
+}
+
+sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, const double *values, size_t value_count)
+{
+    if ((count && !references) || (value_count && !values))
+        return null_pointer(s);
+    const bool before_run = sf_is_before_run(s);
+    size_t expected = 0;
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v = find(references[i], SF_REAL);
+        if (!v)
+            return sf_unknown_reference(s, references[i], "Real");
+        for (int32_t k = 0; k < v->size; k++) {
+            const size_t place = expected + (size_t)k;
+            if (place >= value_count)
+                break;
+            const double value = values[place];
+            const bool settable = v->causality == SF_INPUT || (v->causality == SF_PARAMETER && before_run);
+            /* A parameter that is written again as it is during a run changes nothing. */
+            const bool same = v->role == SF_CONDITION && v->causality == SF_PARAMETER && value == s->condition[v->offset + k];
+            if (!(settable && v->min <= value && value <= v->max) && !(same && !before_run)) { /* NaN comes here */
+                char text[40];
+                return refuse_write(s, v, digits(value, text), sf_is_finite(value));
+            }
+        }
+        expected += (size_t)v->size;
+    }
+    if (expected != value_count)
+        return sf_wrong_count(s, value_count, expected);
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v = find(references[i], SF_REAL);
+        if (v->role == SF_LATENT)
+            s->run->latents_written = 1;
+        memcpy((v->role == SF_LATENT ? s->latent : s->condition) + v->offset, values, (size_t)v->size * sizeof(double));
+        values += v->size;
+    }
+    if (before_run && count)
+        s->run->stale = 1;
+    return SF_OK;
+}
+
+/* -- whole numbers, truth values, texts --------------------------------------------------------------------------------- */
+
+sf_status sf_get_integer(sf_session *s, uint32_t reference, int64_t *value)
+{
+    const sf_variable *v = find(reference, SF_INTEGER);
+    if (!v)
+        return sf_unknown_reference(s, reference, "Integer");
+    *value = v->role == SF_SEED ? s->run->seed : v->role == SF_Z_MODE ? s->run->z_mode : s->run->domain_policy;
+    return SF_OK;
+}
+
+sf_status sf_check_integer(sf_session *s, uint32_t reference, int64_t value)
+{
+    const sf_variable *v = find(reference, SF_INTEGER);
+    if (!v)
+        return sf_unknown_reference(s, reference, "Integer");
+    int64_t present;
+    if (!sf_is_before_run(s) && sf_get_integer(s, reference, &present) == SF_OK && present == value)
+        return SF_OK;
+    /* 2^63 - 1 is no float64, so the seed's range is kept apart. */
+    const bool inside = v->role == SF_SEED ? value >= 0 && value <= sf_surrogate_data.seed_max
+                                           : (double)value >= v->min && (double)value <= v->max;
+    if (inside && sf_is_before_run(s))
+        return SF_OK;
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    return refuse_write(s, v, text, true);
+}
+
+void sf_set_integer(sf_session *s, uint32_t reference, int64_t value)
+{
+    if (!sf_is_before_run(s))
+        return;
+    const sf_variable *v = find(reference, SF_INTEGER);
+    if (v->role == SF_SEED)
+        s->run->seed = value;
+    else if (v->role == SF_Z_MODE)
+        s->run->z_mode = (int32_t)value;
+    else
+        s->run->domain_policy = (int32_t)value;
+    s->run->stale = 1;
+}
+
+sf_status sf_get_boolean(sf_session *s, uint32_t reference, bool *value)
+{
+    if (!find(reference, SF_BOOLEAN))
+        return sf_unknown_reference(s, reference, "Boolean");
+    const sf_status status = s->run->stale ? sf_start_run(s) : SF_OK;
+    *value = status == SF_OK && s->run->domain_distance == 0.0;
+    return status;
+}
+
+sf_status sf_set_boolean(sf_session *s, uint32_t reference)
+{
+    const sf_variable *v = find(reference, SF_BOOLEAN);
+    return v ? refuse_write(s, v, "", true) : sf_unknown_reference(s, reference, "Boolean");
+}
+
+static const char DEVICE[] = "cpu";
+
+sf_status sf_get_string(sf_session *s, uint32_t reference, const char **value)
+{
+    *value = DEVICE;
+    return find(reference, SF_STRING) ? SF_OK : sf_unknown_reference(s, reference, "String");
+}
+
+sf_status sf_set_string(sf_session *s, uint32_t reference, const char *value)
+{
+    const sf_variable *v = find(reference, SF_STRING);
+    if (!v)
+        return sf_unknown_reference(s, reference, "String");
+    if (value && strcmp(value, DEVICE) == 0)
+        return SF_OK;
+    if (!sf_is_before_run(s))
+        return refuse_write(s, v, "", true);
+    return sf_refuse(s, SF_DISCARD, "DeviceError",
+                     "device '%.60s' is not in a native FMU, which computes on the CPU; use 'cpu', or build the FMU with "
+                     "--backend python", value ? value : "");
+}

@@ -1,0 +1,96 @@
+"""Which inputs each output depends on, element by element: what FMI's model structure lists, so that a master sees no
+algebraic loop where there is none."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate_fmu.fmu.native.builder import viewed
+from surrogate_fmu.fmu.native.functions import Function
+from surrogate_fmu.fmu.native.graph import (
+    Assemble,
+    Constant,
+    Gather,
+    Graph,
+    Linear,
+    Lookup,
+    Map,
+    Node,
+    Reduce,
+    Reshape,
+    Scatter,
+    Value,
+    View,
+)
+
+Marks = NDArray[np.bool_]
+
+
+def output_dependencies(graph: Graph) -> list[set[int]]:
+    """For each element of the first output, y, the elements of the first input, x, that it depends on.
+
+    Weights that are zero, and factors that are zero, carry nothing.
+    """
+    count = graph.inputs[0].size
+    marks: dict[Value, Marks] = {value: np.zeros((count, *value.shape), bool) for value in graph.inputs}
+    marks[graph.inputs[0]] = np.eye(count, dtype=bool).reshape(count, *graph.inputs[0].shape)
+
+    def read(value: Value) -> Marks:
+        if isinstance(value, Constant):
+            return np.zeros((count, *value.shape), bool)
+        return marks[value]
+
+    zeros = _Zeros()
+    for node in graph.nodes:
+        zeros.visit(node)
+        marks[node.output] = _marks(node, [read(value) for value in node.inputs], zeros)
+    result = read(graph.outputs[0]).reshape(count, -1)
+    return [set(np.flatnonzero(result[:, i]).tolist()) for i in range(result.shape[1])]
+
+
+class _Zeros:
+    """Where a value is zero whatever the inputs are: constants and views of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[Value, Marks] = {}
+
+    def visit(self, node: Node) -> None:
+        if isinstance(node, View):
+            source = self.of(node.input)
+            if source is not None:
+                self._known[node.output] = viewed(source, node)
+
+    def of(self, value: Value) -> Marks | None:
+        return value.array == 0 if isinstance(value, Constant) else self._known.get(value)
+
+
+def _marks(node: Node, inputs: list[Marks], zeros: _Zeros) -> Marks:
+    if isinstance(node, Map):
+        if node.function is Function.MUL:
+            for i, j in ((0, 1), (1, 0)):
+                nothing = zeros.of(node.inputs[i])
+                if nothing is not None:
+                    return inputs[j] & ~nothing
+        return np.logical_or.reduce(inputs)
+    if isinstance(node, View):
+        return viewed(inputs[0], node)
+    if isinstance(node, Reshape):
+        return inputs[0].reshape(len(inputs[0]), *node.output.shape)
+    if isinstance(node, Gather):
+        return inputs[0].take(list(node.indices), node.axis + 1)
+    if isinstance(node, Assemble):
+        whole = np.zeros((len(inputs[0]), *node.output.shape), bool)
+        for part, mark in zip(node.parts, inputs, strict=True):
+            place = zip(part.starts, part.steps, part.value.shape, strict=True)
+            whole[(slice(None), *(slice(a, a + step * n, step) for a, step, n in place))] = mark
+        return whole
+    if isinstance(node, Linear):
+        weight = (node.weight.array.T if node.transposed else node.weight.array) != 0
+        result = (inputs[0].astype(np.float32) @ weight.astype(np.float32)) > 0
+        return result | inputs[1] if len(inputs) > 1 else result
+    if isinstance(node, Reduce):
+        kept = len(node.output.shape) + 1
+        return inputs[0].any(axis=tuple(range(kept, inputs[0].ndim)))
+    if isinstance(node, Lookup):
+        return np.repeat(inputs[0][..., None], node.table.shape[1], axis=-1)
+    assert not isinstance(node, Scatter), "derivatives are not asked for their dependencies"
+    raise AssertionError(node)
