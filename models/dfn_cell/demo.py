@@ -29,12 +29,15 @@ from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
 from surrogate_fmu.evaluation.report import write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402
+from surrogate_fmu.fmu.config import BuildConfig  # noqa: E402
+from surrogate_fmu.fmu.native.build import build_native_fmu  # noqa: E402
 from surrogate_fmu.plant.protocol import load_plant  # noqa: E402
 from surrogate_fmu.runtime.session import Session  # noqa: E402
 
 CHARGE_STEPS = 360
 _DIRECT_STEPS = 200
 _COLOURS = {"live DFN solver": "#444444", "surrogate": "#0a6ebd"}
+_BACKEND_CELLS = 2  # charged with the Python FMU, for the table of speeds
 
 
 def main() -> int:
@@ -55,18 +58,24 @@ def main() -> int:
         return status
 
     _stage(2, "build the FMU, and one of the live solver to compare with")
-    build_python_fmu(read_bundle(bundle_path), fmu)
+    build_native_fmu(read_bundle(bundle_path), fmu, BuildConfig())
+    python_fmu = build_python_fmu(read_bundle(bundle_path), folder / "dfn_cell_python.fmu")
     plant_fmu = build_plant_fmu("plant.py:DfnCell", HERE, folder / "dfn_cell_plant.fmu")
-    print(f"{fmu} {fmu.stat().st_size / 1e3:.0f} kB, {plant_fmu} {plant_fmu.stat().st_size / 1e3:.0f} kB")
+    for path, what in ((fmu, "native: the generator in C"), (python_fmu, "the same in Python"), (plant_fmu, "the live solver")):
+        print(f"{path}  {path.stat().st_size / 1e3:.0f} kB  {what}")
 
     _stage(3, "charge cells in closed loop: the live solver, then the surrogate in its place")
     live = charge(plant_fmu, range(1, arguments.live_cells + 1), CHARGE_STEPS, _cells("live solver"))
     surrogate = charge(fmu, range(1, arguments.surrogate_cells + 1), CHARGE_STEPS, _cells("surrogate"))
+    in_python = charge(python_fmu, range(1, _BACKEND_CELLS + 1), CHARGE_STEPS, _cells("surrogate in Python"))
     closed_loop = {"live DFN solver": live, "surrogate": surrogate}
     for name, charges in closed_loop.items():
         print(_describe(name, charges))
     figure = _draw_charges(closed_loop)
-    speeds = _speeds(bundle_path, live, surrogate)
+    speeds = _speeds(bundle_path, live, {"native FMU, FMPy": surrogate, "Python FMU, FMPy": in_python})
+    for label, speed in speeds.items():
+        ratio = "" if speed.ratio is None else f"  {speed.ratio:,.0f} times faster"
+        print(f"  {label:20s} {1e3 * speed.seconds_per_step:8.3f} ms a step{ratio}")
 
     _stage(4, "verify the built FMU on held-out cells")
     config = load_config(toml)
@@ -85,7 +94,7 @@ def main() -> int:
     bundle = read_bundle(bundle_path)
     bundle = make_bundle(bundle.manifest.replace(card=json.loads(verification.card.to_json())), bundle.payload)
     write_archive(bundle, bundle_path)
-    build_python_fmu(bundle, fmu)
+    build_native_fmu(bundle, fmu, BuildConfig())
     print("\n".join(verdict_lines(verification.card)))
     print(f"\nreport: {html}\ncard:   {card}")
 
@@ -120,7 +129,7 @@ def _describe(name: str, charges: Charges) -> str:
     )
 
 
-def _speeds(bundle_path: Path, live: Charges, surrogate: Charges) -> dict[str, Speed]:
+def _speeds(bundle_path: Path, live: Charges, surrogates: dict[str, Charges]) -> dict[str, Speed]:
     """Wall time of a step, in the co-simulation and without FMPy and FMI around it."""
     plant = load_plant("plant.py:DfnCell", HERE)
     inputs = [{"current": -5.0 + 0.02 * k, "ambient_temperature": 298.15} for k in range(_DIRECT_STEPS)]
@@ -129,10 +138,11 @@ def _speeds(bundle_path: Path, live: Charges, surrogate: Charges) -> dict[str, S
         session.initialize()
         plant_s = _time_steps(lambda values: plant.do_step(values, plant.communication_step_size), inputs)
         session_s = _time_steps(session.do_step, inputs)
-    live_s, surrogate_s = float(np.median(live.step_s)), float(np.median(surrogate.step_s))
+    live_s = float(np.median(live.step_s))
+    timed = {label: float(np.median(charges.step_s)) for label, charges in surrogates.items()}
     return {
         "live DFN FMU, FMPy": Speed(live_s),
-        "surrogate FMU, FMPy": Speed(surrogate_s, live_s / surrogate_s),
+        **{label: Speed(seconds, live_s / seconds) for label, seconds in timed.items()},
         "DFN solver alone": Speed(plant_s),
         "session alone": Speed(session_s, plant_s / session_s),
     }
