@@ -159,13 +159,15 @@ class R3ganConfig:
     Attributes:
         critic_width: hidden units of the critic.
         gamma: weight of the gradient penalties R1 and R2.
-        critic_learning_rate: of the critic; the generator's is that of the training.
+        critic_learning_rate: of the critic.
+        generator_learning_rate: of the generator in the game, at the start of a training; it falls as all learning rates do.
         warm_up_fraction: share of the budget spent on the energy score before the game begins.
     """
 
     critic_width: int = 96
     gamma: float = 1.0
     critic_learning_rate: float = 5e-4
+    generator_learning_rate: float = 5e-4
     warm_up_fraction: float = 0.5
 
 

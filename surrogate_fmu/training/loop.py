@@ -153,7 +153,7 @@ class _Trainer:
         config, share = self._config, self.share
         shortest, longest = config.window_steps
         steps = round(shortest + (longest - shortest) * min(1.0, share / _CURRICULUM))
-        rate = config.learning_rate * max(1e-3, 0.5 * (1.0 + math.cos(math.pi * share)))
+        rate = self._objective.learning_rate(share) * max(1e-3, 0.5 * (1.0 + math.cos(math.pi * share)))
         rate *= min(1.0, (self._update + 1) / _WARM_UP_UPDATES)
         for group in self._optimiser.param_groups:
             group["lr"] = rate

@@ -36,6 +36,10 @@ class AdversarialObjective:
     def parameters(self) -> Iterable[nn.Parameter]:
         return self._warm_up.parameters()
 
+    def learning_rate(self, share: float) -> float:
+        in_game = share >= self._config.warm_up_fraction
+        return self._config.generator_learning_rate if in_game else self._warm_up.learning_rate(share)
+
     def after_update(self, generators: Sequence[Generator]) -> None:
         self._warm_up.after_update(generators)
 

@@ -45,6 +45,10 @@ class WindowObjective(Protocol):
         """Parameters that the generator's optimiser trains along."""
         ...
 
+    def learning_rate(self, share: float) -> float:
+        """The generator's learning rate before warm-up and decay, at this share of the training."""
+        ...
+
     def after_update(self, generators: Sequence[Generator]) -> None:
         """Called with the generator and its average when the weights have changed."""
         ...

@@ -40,6 +40,7 @@ class ScoringObjective:
 
     def __init__(self, config: TrainingConfig, generator: Generator, scaling: Scaling, run_count: int) -> None:
         self._config = config.energy
+        self._learning_rate = config.learning_rate
         self._pooled, *scales = scale_tensors(scaling)
         self._spread = self._pooled.repeat(run_count, 1)
         output_mean = scales[2]
@@ -55,6 +56,9 @@ class ScoringObjective:
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return self._recognition.parameters() if self._recognition else ()
+
+    def learning_rate(self, share: float) -> float:
+        return self._learning_rate
 
     def after_update(self, generators: Sequence[Generator]) -> None:
         if self._recognition:
