@@ -1,11 +1,13 @@
-"""Small datasets that training tests share: the toy thermal mass under random inputs."""
+"""What training tests share: runs of the toy thermal mass under random inputs, and a comparison of results."""
 
 import numpy as np
+import torch
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.runtime.ensemble import rollout
 from surrogate_fmu.training.config import Balance, EnergyConfig, GeneratorConfig, TrainingConfig
+from surrogate_fmu.training.loop import TrainingResult
 from tests.toy import STEP_SIZE
 
 STEPS = 10
@@ -38,3 +40,9 @@ def make_runs(bundle: Bundle, schedules: int, individuals: int, seed: int) -> Tr
         seeds,
         np.arange(schedules).repeat(individuals),
     )
+
+
+def same_weights(left: TrainingResult, right: TrainingResult) -> bool:
+    """Whether two trainings gave the same generator to the bit."""
+    mine, theirs = left.generator.state_dict(), right.generator.state_dict()
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)

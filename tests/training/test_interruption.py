@@ -22,7 +22,7 @@ from surrogate_fmu.training.export import make_trained_bundle, measure_domain
 from surrogate_fmu.training.log import open_log
 from surrogate_fmu.training.loop import Progress, TrainingResult, train
 from surrogate_fmu.variables import Causality
-from tests.training.runs import CONFIG, make_runs
+from tests.training.runs import CONFIG, make_runs, same_weights
 
 Runs = tuple[Trajectories, Trajectories]
 
@@ -35,11 +35,6 @@ def runs(toy_bundle: Bundle) -> Runs:
 @pytest.fixture(scope="module")
 def whole(runs: Runs) -> TrainingResult:
     return train(*runs, CONFIG)
-
-
-def same_weights(left: TrainingResult, right: TrainingResult) -> bool:
-    mine, theirs = left.generator.state_dict(), right.generator.state_dict()
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 @contextmanager

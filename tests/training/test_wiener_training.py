@@ -23,6 +23,7 @@ from surrogate_fmu.training.config import (
 from surrogate_fmu.training.export import make_trained_bundle
 from surrogate_fmu.training.loop import Progress, TrainingResult, train
 from surrogate_fmu.variables import Causality, Variable
+from tests.training.runs import same_weights
 
 STEPS = 30
 VARIABLES = (
@@ -74,11 +75,6 @@ def runs() -> Runs:
 @pytest.fixture(scope="module")
 def whole(runs: Runs) -> TrainingResult:
     return train(*runs, CONFIG)
-
-
-def same_weights(left: TrainingResult, right: TrainingResult) -> bool:
-    mine, theirs = left.generator.state_dict(), right.generator.state_dict()
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
 def test_a_plant_of_its_kind_is_learned_with_its_law(runs: Runs):

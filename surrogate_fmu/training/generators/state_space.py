@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from surrogate_fmu.dataset.scaling import Scaling
-from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.config import GeneratorConfig
+from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.generators.terms import Terms
-from surrogate_fmu.variables import Causality, Variable, with_causality
+from surrogate_fmu.variables import Variable
 
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
 _CURVE_WAVES = 8
@@ -75,19 +75,10 @@ class StateSpaceGenerator(nn.Module):
         coefficients: Mapping[str, Sequence[float]],
     ) -> None:
         super().__init__()
-        inputs = [v.name for v in with_causality(variables, Causality.INPUT)]
-        outputs = [v.name for v in with_causality(variables, Causality.OUTPUT)]
-        parameters = [v.name for v in with_causality(variables, Causality.PARAMETER)]
-        condition = inputs + parameters
-        balances = {balance.output: balance for balance in config.balances}
-        for name in (*config.initial_parameters, *(b.start for b in config.balances if b.start)):
-            if name not in parameters:
-                raise ConfigError(f"{name!r} is no parameter; there are {', '.join(parameters)}")
-
-        balanced = [i for i, name in enumerate(outputs) if name in balances]
-        free = [i for i, name in enumerate(outputs) if name not in balances]
+        roles = find_roles(variables, config)
+        balanced, free, stepping, balances = roles.balanced, roles.free, roles.stepping, roles.balances_in_order
+        condition, outputs = roles.condition, roles.outputs
         order = balanced + free
-        stepping = [i for i, name in enumerate(condition) if name not in config.initial_parameters]
         self.run_latent_dim = config.run_latent_dim
         self.balanced_count, self.free_count, self.driven = len(balanced), len(free), len(stepping)
         self.output_dim = len(outputs)
@@ -98,14 +89,16 @@ class StateSpaceGenerator(nn.Module):
         self._register(condition_mean=scaling.condition_mean, condition_std=scaling.condition_std)
         self._register(output_mean=scaling.output_mean, output_std=scaling.output_std)
         spread = scaling.conditional_std / scaling.output_std
-        self._register(residual_scale=[_RESIDUAL * spread[i] if balances[outputs[i]].residual else 0.0 for i in balanced])
-        terms = Terms([balances[outputs[i]] for i in balanced], inputs, outputs, coefficients, scaling)
+        self._register(
+            residual_scale=[_RESIDUAL * spread[i] if b.residual else 0.0 for i, b in zip(balanced, balances, strict=True)]
+        )
+        terms = Terms(balances, roles.inputs, outputs, coefficients, scaling)
         self._register(term_condition=terms.condition, term_offset=terms.offset)
         self._register(term_balanced=terms.output[balanced], term_free=terms.output[free])
         self._register(term_target=terms.target[:, balanced])
         self._register(term_ahead=terms.target[:, balanced] * terms.of_inputs_only[:, None])
         start_map = np.zeros((len(condition), len(outputs)))
-        for balance in config.balances:
+        for balance in balances:
             if balance.start:
                 start_map[condition.index(balance.start), outputs.index(balance.output)] = 1.0
         self._register(start_map=start_map, started=start_map.sum(axis=0))

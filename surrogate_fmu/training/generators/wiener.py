@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from surrogate_fmu.dataset.scaling import Scaling
-from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.config import GeneratorConfig
+from surrogate_fmu.training.generators.roles import find_roles, require
 from surrogate_fmu.training.generators.terms import Terms
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -84,27 +84,20 @@ class WienerGenerator(nn.Module):
         coefficients: Mapping[str, Sequence[float]],
     ) -> None:
         super().__init__()
-        inputs = [v.name for v in with_causality(variables, Causality.INPUT)]
-        outputs = [v.name for v in with_causality(variables, Causality.OUTPUT)]
-        parameters = [v.name for v in with_causality(variables, Causality.PARAMETER)]
-        condition = inputs + parameters
-        balances = {balance.output: balance for balance in config.balances}
+        roles = find_roles(variables, config)
+        inputs, condition, outputs = roles.inputs, roles.condition, roles.outputs
+        balanced, free, balances = roles.balanced, roles.free, roles.balances_in_order
         indirect = config.wiener.indirect_inputs
         direct = [name for name in inputs if name not in indirect]
         filtered = list(config.wiener.filtered_inputs or direct)
-        curves = list(config.wiener.curves or balances)
-        for name in (*config.initial_parameters, *(b.start for b in config.balances if b.start)):
-            _require(name, parameters, "parameter")
+        curves = list(config.wiener.curves or roles.balances)
         for name in indirect:
-            _require(name, inputs, "input")
+            require(name, inputs, "input")
         for name in filtered:
-            _require(name, direct, "input that acts directly")
+            require(name, direct, "input that acts directly")
         for name in curves:
-            _require(name, list(balances), "output with a balance")
-
-        balanced = [i for i, name in enumerate(outputs) if name in balances]
-        free = [i for i, name in enumerate(outputs) if name not in balances]
-        driving = [i for i, name in enumerate(condition) if name not in (*config.initial_parameters, *indirect)]
+            require(name, list(roles.balances), "output with a balance")
+        driving = [place for place in roles.stepping if condition[place] not in indirect]
         places = [driving.index(inputs.index(name)) for name in filtered]
         self.run_latent_dim = config.run_latent_dim
         self.balanced_count, self.free_count, self.driving_count = len(balanced), len(free), len(driving)
@@ -122,8 +115,10 @@ class WienerGenerator(nn.Module):
         self._register(at_rest=[0.0 if i < len(inputs) else 1.0 for i in driving])
         self._register(output_mean=scaling.output_mean[order], output_std=scaling.output_std[order])
         spread = scaling.conditional_std / scaling.output_std
-        self._register(residual_scale=[_RESIDUAL * spread[i] if balances[outputs[i]].residual else 0.0 for i in balanced])
-        terms = Terms([balances[outputs[i]] for i in balanced], inputs, outputs, coefficients, scaling)
+        self._register(
+            residual_scale=[_RESIDUAL * spread[i] if b.residual else 0.0 for i, b in zip(balanced, balances, strict=True)]
+        )
+        terms = Terms(balances, inputs, outputs, coefficients, scaling)
         target = terms.target[:, balanced]
         self._register(term_condition=terms.condition, term_offset=terms.offset, term_target=target)
         self._register(term_balanced=terms.output[balanced], term_free=terms.output[free])
@@ -131,13 +126,13 @@ class WienerGenerator(nn.Module):
         acts = np.abs(terms.output[balanced]) @ np.abs(target)
         self.balances_are_separate = not np.any(acts - np.diag(np.diag(acts)))
         self._register(term_ahead=target * terms.of_inputs_only[:, None])
-        self.register_buffer("corrected", torch.tensor([balances[outputs[i]].residual for i in balanced], dtype=torch.bool))
+        self.register_buffer("corrected", torch.tensor([balance.residual for balance in balances], dtype=torch.bool))
         open_terms = (target * (1.0 - terms.of_inputs_only)[:, None] != 0.0).any(axis=0)
         self.register_buffer("closed", torch.tensor(~open_terms) & ~self.corrected)
         start_map = np.zeros((len(condition), len(balanced)))
-        for column, index in enumerate(balanced):
-            if balances[outputs[index]].start:
-                start_map[condition.index(balances[outputs[index]].start), column] = 1.0
+        for column, balance in enumerate(balances):
+            if balance.start:
+                start_map[condition.index(balance.start), column] = 1.0
         self._register(start_map=start_map, started=start_map.sum(axis=0))
         picks = np.repeat([[float(outputs[i] == name) for i in balanced] for name in curves], config.wiener.lags, axis=0)
         self._register(coordinate_balanced=picks.reshape(self.coordinate_count, self.balanced_count).T)
@@ -360,8 +355,3 @@ class _Window:
                 balanced = balanced + (balanced.unsqueeze(2) * self._coupling).sum(dim=1) + step
             points.append(balanced)
         return torch.stack(points, dim=1)
-
-
-def _require(name: str, known: Sequence[str], what: str) -> None:
-    if name not in known:
-        raise ConfigError(f"{name!r} is no {what}; there are {', '.join(known) or 'none'}")
