@@ -1,7 +1,6 @@
 """The main job on the battery cell: train, build, drop into a co-simulation, verify. Run by `make demo`."""
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -19,14 +18,14 @@ sys.path.insert(0, str(HERE))
 
 from charging import SIGNALS, Charges, charge  # noqa: E402
 
-from surrogate_fmu.bundle.archive import make_bundle, read_bundle, write_archive  # noqa: E402
+from surrogate_fmu.bundle.archive import read_bundle  # noqa: E402
 from surrogate_fmu.cli.main import main as surrogate_fmu  # noqa: E402
 from surrogate_fmu.config import load_config  # noqa: E402
 from surrogate_fmu.dataset.store import read_trajectories  # noqa: E402
 from surrogate_fmu.evaluation.card import Speed, verdict_lines  # noqa: E402
 from surrogate_fmu.evaluation.members import fmu_members  # noqa: E402
 from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
-from surrogate_fmu.evaluation.report import write_report  # noqa: E402
+from surrogate_fmu.evaluation.report import embed_card, write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402
 from surrogate_fmu.fmu.config import BuildConfig  # noqa: E402
@@ -91,10 +90,8 @@ def main() -> int:
     figures = draw_all(verification) | {"Charging in closed loop: the same charger around both": figure}
     html, card = write_report(verification.card, figures, folder)
     # From here on the bundle, and the FMU built from it, carry the evidence along.
-    bundle = read_bundle(bundle_path)
-    bundle = make_bundle(bundle.manifest.replace(card=json.loads(verification.card.to_json())), bundle.payload)
-    write_archive(bundle, bundle_path)
-    build_native_fmu(bundle, fmu, BuildConfig())
+    embed_card(verification.card, bundle_path)
+    build_native_fmu(read_bundle(bundle_path), fmu, BuildConfig())
     print("\n".join(verdict_lines(verification.card)))
     print(f"\nreport: {html}\ncard:   {card}")
 

@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--members", type=int, metavar="N", help="surrogate runs per schedule; default: as configured")
     parser.add_argument("--rollouts", type=int, metavar="N", help="long runs that must not diverge; default: as configured")
     parser.add_argument("--time-plant", action="store_true", help="step the plant of the configuration too, for the speed-up")
+    parser.add_argument("--embed", action="store_true", help="write the card into the bundle, for FMUs built from it")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1")
 
 
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{artefact} has the suffix {artefact.suffix!r}; verify takes a .fmu or a .bundle")
     if not artefact.is_file():
         raise ConfigError(f"there is no file {artefact}; make it with: surrogate-fmu build, or train")
+    if arguments.embed and artefact.suffix != ".bundle":
+        raise ConfigError(f"--embed writes into a bundle, {artefact} is none; verify the bundle, and build the FMU from it again")
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
         raise ConfigError(f"{', '.join(missing)} not installed; install the extra: pip install 'surrogate-fmu[verify]'")
@@ -57,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.evaluation.card import verdict_lines
     from surrogate_fmu.evaluation.config import Verdict
     from surrogate_fmu.evaluation.plots import draw_all
-    from surrogate_fmu.evaluation.report import write_report
+    from surrogate_fmu.evaluation.report import embed_card, write_report
     from surrogate_fmu.evaluation.verify import describe_artefact, verify
 
     config = load_config(arguments.config)
@@ -78,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     folder = arguments.output or artefact.parent / "card"
     html, _ = write_report(verification.card, draw_all(verification), folder)
+    if arguments.embed:
+        embed_card(verification.card, artefact)
     print("\n".join(verdict_lines(verification.card)))
     print(html)
     if verification.card.verdict is Verdict.REJECT:

@@ -1,8 +1,10 @@
 """The card as files: one HTML page that needs nothing beside it, and the JSON."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from surrogate_fmu.bundle.archive import make_bundle, read_bundle, write_archive
 from surrogate_fmu.evaluation.card import Card, format_band
 from surrogate_fmu.evaluation.config import Metric, Verdict
 
@@ -29,6 +31,12 @@ def write_report(card: Card, figures: Mapping[str, str], folder: Path) -> tuple[
     html_path.write_text(render(card, figures), encoding="utf-8")
     json_path.write_text(card.to_json(), encoding="utf-8")
     return html_path, json_path
+
+
+def embed_card(card: Card, bundle_path: Path) -> None:
+    """Write the card into a bundle, so that FMUs built from it and whoever is served it can read the evidence."""
+    bundle = read_bundle(bundle_path)
+    write_archive(make_bundle(bundle.manifest.replace(card=json.loads(card.to_json())), bundle.payload), bundle_path)
 
 
 def render(card: Card, figures: Mapping[str, str]) -> str:

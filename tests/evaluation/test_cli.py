@@ -1,6 +1,7 @@
 """`surrogate-fmu verify` on files."""
 
 import argparse
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surrogate_fmu.bundle.archive import Bundle, write_archive
+from surrogate_fmu.bundle.archive import Bundle, read_bundle, write_archive
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.cli import verify as verb
 from surrogate_fmu.config import SurrogateSection
@@ -85,13 +86,15 @@ def test_the_verb_prints_the_verdict_and_writes_the_card(
 ) -> None:
     write_archive(toy_bundle, folder / "toy.bundle")
     words = (str(folder / "toy.bundle"), "--config", str(folder / "surrogate.toml"), "-o", str(folder / "out"), "--members", "48")
-    assert verb.run(arguments(*words, "--rollouts", "3", "--time-plant")) == 0
+    assert verb.run(arguments(*words, "--rollouts", "3", "--time-plant", "--embed")) == 0
     assert capsys.readouterr().out.startswith("REPLACE  toy.bundle")
     card = Card.from_json((folder / "out" / "card.json").read_text())
     assert card.verdict is Verdict.REPLACE and (card.counts.members, card.counts.rollouts) == (48, 3)
     assert set(card.speeds) == {"plant", "session"} and (card.speeds["session"].ratio or 0.0) > 1.0
     assert card.speeds["plant"].seconds_per_step >= 0.02
     assert (folder / "out" / "card.html").is_file()
+    kept = read_bundle(folder / "toy.bundle")
+    assert kept.manifest.card == json.loads(card.to_json()) and kept.payload == toy_bundle.payload
 
 
 def test_a_rejected_artefact_is_an_error_and_still_has_a_card(folder: Path) -> None:
@@ -110,3 +113,6 @@ def test_what_cannot_be_verified_is_refused(folder: Path) -> None:
     write_archive(export_bundle(Deaf(), MANIFEST), folder / "deaf.bundle")
     with pytest.raises(ConfigError, match=r"--rollouts: rollout_count -1"):
         verb.run(arguments(str(folder / "deaf.bundle"), *config, "--rollouts", "-1"))
+    (folder / "a.fmu").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"--embed writes into a bundle, .*a\.fmu is none"):
+        verb.run(arguments(str(folder / "a.fmu"), *config, "--embed"))
