@@ -1,7 +1,8 @@
 """Building graphs: every method appends at most one node, or none where the result is known or the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -78,9 +79,10 @@ class Builder:
         """An elementwise function; shapes are broadcast as numpy does, numbers become constants."""
         values = [v if isinstance(v, Value) else constant(np.float64(v)) for v in inputs]
         if function in FOLDABLE and all(isinstance(v, Constant) for v in values):
-            arrays = [v.array for v in values if isinstance(v, Constant)]
-            kept = np.result_type(*(a.dtype for a, v in zip(arrays, inputs, strict=True) if isinstance(v, Value)) or (np.float64,))
-            return constant(np.asarray(FOLDABLE[function](*arrays), dtype=kept))
+            # In double, so that constants of float64 code are not rounded to the module's own type on the way.
+            return constant(
+                np.asarray(FOLDABLE[function](*(v.array.astype(np.float64) for v in values if isinstance(v, Constant))))
+            )
         same = self._same(function, values)
         if same is not None:
             return same
@@ -238,8 +240,8 @@ class Builder:
         value = self.permute(value, [*kept, *axes])
         shape = tuple(value.shape[: len(kept)])
         if isinstance(value, Constant):
-            function = {Reduction.SUM: np.sum, Reduction.MAX: np.max, Reduction.MIN: np.min}[reduction]
-            return constant(function(value.array, axis=tuple(range(len(kept), len(value.shape)))))
+            functions: dict[Reduction, Callable[..., Any]] = {Reduction.SUM: np.sum, Reduction.MAX: np.max, Reduction.MIN: np.min}
+            return constant(functions[reduction](value.array, axis=tuple(range(len(kept), len(value.shape)))))
         return self._add(Reduce(reduction, value, len(axes), Value(shape, value.rows)))
 
     def lookup(self, index: Value, table: Constant) -> Value:

@@ -125,7 +125,13 @@ class FunctionEmitter:
         return access
 
     def _loop(
-        self, shape: Shape, rows: Rows, operands: Sequence[Operand], body: Sequence[str], order: Sequence[int] | None = None, comment: str = ""
+        self,
+        shape: Shape,
+        rows: Rows,
+        operands: Sequence[Operand],
+        body: Sequence[str],
+        order: Sequence[int] | None = None,
+        comment: str = "",
     ) -> None:
         written = next(o for o in operands if o.written)
         order = order_of(shape, written.access.strides) if order is None else order
@@ -266,7 +272,16 @@ class FunctionEmitter:
         self._table_loop(shape, node.output.rows, table, node.axis, rest, source, target, "{y} = {x};", gathered=True)
 
     def _table_loop(
-        self, shape: Shape, rows: Rows, table: str, axis: int, rest: list[int], source: Access, target: Access, body: str, gathered: bool
+        self,
+        shape: Shape,
+        rows: Rows,
+        table: str,
+        axis: int,
+        rest: list[int],
+        source: Access,
+        target: Access,
+        body: str,
+        gathered: bool,
     ) -> None:
         read = "x" if gathered else "y"
         stride = (source if gathered else target).strides[axis]
@@ -416,9 +431,7 @@ class FunctionEmitter:
         lines = []
         for depth, (size, _) in enumerate(outer):
             lines.append("    " * depth + f"for (ptrdiff_t i{depth} = 0; i{depth} < {size}; i{depth}++)")
-        moved = [
-            p + "".join(f" + i{depth} * {s[k]}" for depth, (_, s) in enumerate(outer) if s[k]) for k, p in enumerate(pointers)
-        ]
+        moved = [p + "".join(f" + i{depth} * {s[k]}" for depth, (_, s) in enumerate(outer) if s[k]) for k, p in enumerate(pointers)]
         lines.append("    " * len(outer) + self._kernel(node, moved, steps, count, inputs))
         self.calls.extend(lines)
 
@@ -469,5 +482,3 @@ class FunctionEmitter:
         self.calls.append(f"{indent}{name}({moved[0]}, {tile.name});")
         self.calls.append(indent + self._kernel(node, [tile.name, *moved[1:]], steps, str(count), inputs))
         self.calls.extend("    " * depth + "}" for depth in reversed(range(len(outer))))
-
-

@@ -52,7 +52,11 @@ def emit_model(functions: list[ModelFunction], dims: dict[str, int], float64: bo
         needs.append((emitted.once, emitted.per_row + zeros, chunk))
     head = [
         "/* Generated from a bundle's TorchScript by surrogate-fmu; see kernels.h for the layout of the weights. */",
-        *(["#ifndef SF_FLOAT64", '#error "this model was generated for float64: compile with -DSF_FLOAT64"', "#endif"] if float64 else []),
+        *(
+            ["#ifndef SF_FLOAT64", '#error "this model was generated for float64: compile with -DSF_FLOAT64"', "#endif"]
+            if float64
+            else []
+        ),
         *([] if float64 else ["#ifdef SF_FLOAT64", '#error "this model was generated for float32"', "#endif"]),
         '#include "kernels.h"',
         "",
@@ -61,7 +65,16 @@ def emit_model(functions: list[ModelFunction], dims: dict[str, int], float64: bo
     ]
     members = [f"    .{name} = {size}," for name, size in dims.items()]
     members += ["    .work_size = work_size,", *(f"    .{f.name} = {f.name}," for f in functions)]
-    table = ["static const sf_model model = {", *members, "};", "", "const sf_model *SF_MODEL_ENTRY(void)", "{", "    return &model;", "}"]
+    table = [
+        "static const sf_model model = {",
+        *members,
+        "};",
+        "",
+        "const sf_model *SF_MODEL_ENTRY(void)",
+        "{",
+        "    return &model;",
+        "}",
+    ]
     text = "\n".join([*head, *parts, *wrappers, _work_size(needs), *table, ""])
     return text, {NAME: weights.content()}
 

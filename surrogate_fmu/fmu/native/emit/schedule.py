@@ -16,7 +16,7 @@ def schedule(graph: Graph) -> list[Step]:
     """The steps of a graph in order. Views and reshapes are steps of their own, as some take a copy."""
     steps: list[Step] = []
     # The step from which on a value can be read.
-    ready: dict[Value, int] = {value: -1 for value in graph.inputs}
+    ready: dict[Value, int] = dict.fromkeys(graph.inputs, -1)
     for node in graph.nodes:
         needed = max([ready.get(value, -1) for value in node.inputs], default=-1)
         index = _step_to_join(steps, node, needed) if isinstance(node, Map) else None

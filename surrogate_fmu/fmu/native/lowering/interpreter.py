@@ -5,7 +5,7 @@ argument and every layer; those over unknown values are refused.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from surrogate_fmu.fmu.native.graph import Graph, Rows, Value
 from surrogate_fmu.fmu.native.lowering.rules import RULES
 from surrogate_fmu.fmu.native.lowering.scope import Scope
-from surrogate_fmu.fmu.native.lowering.tensor import BATCH, BatchSize, Traced
+from surrogate_fmu.fmu.native.lowering.tensor import BatchSize, Traced
 
 _MAX_TRIPS = 10_000
 _RANDOM = re.compile(r"aten::(rand|bernoulli|normal|dropout|multinomial|poisson|uniform|exponential|alpha_dropout|feature_)")
@@ -170,12 +170,14 @@ def _unpack(arguments: list[Any]) -> Any:
     return items[0] if len(items) == 1 else items
 
 
-_STRUCTURAL = {
+_STRUCTURAL: dict[str, Callable[[list[Any]], Any]] = {
     "prim::ListConstruct": list,
     "prim::TupleConstruct": tuple,
     "prim::ListUnpack": _unpack,
     "prim::TupleUnpack": _unpack,
     "prim::TupleIndex": lambda arguments: arguments[0][arguments[1]],
+    "aten::list": lambda arguments: list(arguments[0]),
+    "aten::tensor": lambda arguments: torch.tensor(arguments[0], dtype=arguments[1] if len(arguments) > 1 else None),
     "prim::NumToTensor": lambda arguments: arguments[0],
     "prim::unchecked_cast": lambda arguments: arguments[0],
     "prim::unchecked_unwrap_optional": lambda arguments: arguments[0],
@@ -189,7 +191,13 @@ _STRUCTURAL = {
     "prim::max": lambda arguments: max(arguments[0] if len(arguments) == 1 else arguments),
 }
 
-_OWN = {"aten::__getitem__", "aten::len", "aten::format", "aten::warn", "aten::append", "aten::__contains__", "aten::__range_length"}
+_OWN = {
+    "aten::__getitem__",
+    "aten::len",
+    "aten::format",
+    "aten::warn",
+    "aten::append",
+    "aten::__contains__",
+    "aten::__range_length",
+}
 """Operations on lists and texts, carried out by the rules whether or not the values are known."""
-
-__all__ = ["BATCH", "Interpreter", "position_of"]
