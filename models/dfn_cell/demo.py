@@ -29,6 +29,8 @@ from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
 from surrogate_fmu.evaluation.report import write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402
+from surrogate_fmu.fmu.master import FmuSession  # noqa: E402
+from surrogate_fmu.fmu.native.build import build_native_fmu  # noqa: E402
 from surrogate_fmu.plant.protocol import load_plant  # noqa: E402
 from surrogate_fmu.runtime.session import Session  # noqa: E402
 
@@ -55,9 +57,11 @@ def main() -> int:
         return status
 
     _stage(2, "build the FMU, and one of the live solver to compare with")
-    build_python_fmu(read_bundle(bundle_path), fmu)
+    build_native_fmu(read_bundle(bundle_path), fmu)
+    python_fmu = build_python_fmu(read_bundle(bundle_path), folder / "dfn_cell_python.fmu")
     plant_fmu = build_plant_fmu("plant.py:DfnCell", HERE, folder / "dfn_cell_plant.fmu")
-    print(f"{fmu} {fmu.stat().st_size / 1e3:.0f} kB, {plant_fmu} {plant_fmu.stat().st_size / 1e3:.0f} kB")
+    for built in (fmu, python_fmu, plant_fmu):
+        print(f"{built} {built.stat().st_size / 1e3:.0f} kB")
 
     _stage(3, "charge cells in closed loop: the live solver, then the surrogate in its place")
     live = charge(plant_fmu, range(1, arguments.live_cells + 1), CHARGE_STEPS, _cells("live solver"))
@@ -66,7 +70,7 @@ def main() -> int:
     for name, charges in closed_loop.items():
         print(_describe(name, charges))
     figure = _draw_charges(closed_loop)
-    speeds = _speeds(bundle_path, live, surrogate)
+    speeds = _speeds(bundle_path, python_fmu, live, surrogate)
 
     _stage(4, "verify the built FMU on held-out cells")
     config = load_config(toml)
@@ -85,7 +89,7 @@ def main() -> int:
     bundle = read_bundle(bundle_path)
     bundle = make_bundle(bundle.manifest.replace(card=json.loads(verification.card.to_json())), bundle.payload)
     write_archive(bundle, bundle_path)
-    build_python_fmu(bundle, fmu)
+    build_native_fmu(bundle, fmu)
     print("\n".join(verdict_lines(verification.card)))
     print(f"\nreport: {html}\ncard:   {card}")
 
@@ -120,7 +124,7 @@ def _describe(name: str, charges: Charges) -> str:
     )
 
 
-def _speeds(bundle_path: Path, live: Charges, surrogate: Charges) -> dict[str, Speed]:
+def _speeds(bundle_path: Path, python_fmu: Path, live: Charges, surrogate: Charges) -> dict[str, Speed]:
     """Wall time of a step, in the co-simulation and without FMPy and FMI around it."""
     plant = load_plant("plant.py:DfnCell", HERE)
     inputs = [{"current": -5.0 + 0.02 * k, "ambient_temperature": 298.15} for k in range(_DIRECT_STEPS)]
@@ -129,10 +133,14 @@ def _speeds(bundle_path: Path, live: Charges, surrogate: Charges) -> dict[str, S
         session.initialize()
         plant_s = _time_steps(lambda values: plant.do_step(values, plant.communication_step_size), inputs)
         session_s = _time_steps(session.do_step, inputs)
+    with FmuSession(python_fmu, seed=1) as session_of_fmu:
+        session_of_fmu.initialize()
+        python_s = _time_steps(session_of_fmu.do_step, inputs)
     live_s, surrogate_s = float(np.median(live.step_s)), float(np.median(surrogate.step_s))
     return {
         "live DFN FMU, FMPy": Speed(live_s),
-        "surrogate FMU, FMPy": Speed(surrogate_s, live_s / surrogate_s),
+        "surrogate FMU, native, FMPy": Speed(surrogate_s, live_s / surrogate_s),
+        "surrogate FMU, Python, FMPy": Speed(python_s, live_s / python_s),
         "DFN solver alone": Speed(plant_s),
         "session alone": Speed(session_s, plant_s / session_s),
     }
