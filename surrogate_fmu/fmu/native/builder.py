@@ -1,6 +1,7 @@
 """Building graphs: every method appends at most one node, or none where the result is known or the same."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -37,10 +38,15 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._views: dict[Value, View] = {}
+        self._reshapes: dict[Value, Reshape] = {}
 
     def finish(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> Graph:
         """The graph of what the outputs need."""
         return Graph(tuple(inputs), tuple(outputs), needed_nodes(self.nodes, outputs))
+
+    def moved(self, value: Value) -> View | Reshape | None:
+        """The view or reshape that a value is, if it is one."""
+        return self._views.get(value) or self._reshapes.get(value)
 
     def origin(self, value: Value) -> Value:
         """What a view shows, or the value itself."""
@@ -154,11 +160,13 @@ class Builder:
         if tuple(n for n in shape if n != 1) == tuple(n for n in value.shape if n != 1):
             sources = iter([a for a, n in enumerate(value.shape) if n != 1])
             return self.view(value, [0] * len(value.shape), [Axis(n, None if n == 1 else next(sources)) for n in shape])
-        return self._add(Reshape(value, Value(shape, value.rows)))
+        node = Reshape(value, Value(shape, value.rows))
+        self._reshapes[node.output] = node
+        return self._add(node)
 
     def gather(self, value: Value, axis: int, indices: Sequence[int]) -> Value:
         """Elements of an axis by fixed indices; indices in even steps are a slice."""
-        steps = {after - before for before, after in zip(indices, indices[1:], strict=False)}
+        steps = {after - before for before, after in pairwise(indices)}
         if len(indices) and len(steps) <= 1:
             return self.slice(value, axis, indices[0], len(indices), steps.pop() if steps else 1)
         if isinstance(value, Constant):

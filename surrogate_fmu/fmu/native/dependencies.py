@@ -1,5 +1,6 @@
 """Which inputs each output depends on, element by element: what FMI's model structure lists, so that a master sees no
-algebraic loop where there is none."""
+algebraic loop where there is none.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

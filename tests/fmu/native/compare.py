@@ -60,7 +60,6 @@ def check_function(
     native = lower(make_bundle(Memoryless(part), size, 0, 0, out), float64)
     if float64:
         module = module.double()
-        tolerance = min(tolerance, 1e-11)
     kind = np.float64 if float64 else np.float32
     for rows in points or (inputs_like(size, 1), inputs_like(size, 7, seed=1)):
         rows = rows.astype(kind)

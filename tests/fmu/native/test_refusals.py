@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from surrogate_fmu.errors import BuildError, LoweringError
 from surrogate_fmu.fmu.native.generate import generate_sources
-from tests.fmu.native.lowered import make_bundle
+from tests.fmu.native.lowered import lower, make_bundle
 
 
 class Refused(nn.Module):
@@ -83,7 +83,18 @@ class WritesInPlace(Refused):
         return y[:, :2], h
 
 
+class ReadsWhatWasChanged(Refused):
+    reason = "changed in place through another name"
+
+    def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        y = x * 1.5
+        part = y[:, :2]
+        part += 1.0
+        return y[:, 1:3], h
+
+
 CASES = [
+    ReadsWhatWasChanged,
     UnknownOperation,
     ReducesTheBatch,
     ReducesAll,
@@ -106,6 +117,24 @@ def test_refusals_name_operation_place_and_way_out(module: type[Refused]) -> Non
     assert "test_refusals.py, line " in message or "torch/nn" in message
     assert "aten::" in message or "prim::" in message
     assert isinstance(caught.value, BuildError)
+
+
+def test_changes_in_place_that_nothing_else_sees_are_taken() -> None:
+    class InPlace(Refused):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(inplace=True), nn.Linear(6, 2))
+
+        def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            parts = (x * 2.0).chunk(2, dim=1)
+            first = parts[0].tanh_().add_(parts[1].mul_(0.5))
+            return self.net(torch.cat([first, parts[1]], dim=1)), h
+
+    module = InPlace().eval()
+    x = torch.linspace(-2.0, 2.0, 12).view(3, 4)
+    y, _ = lower(make_bundle(module, 4, 0, 0, 2)).step(x.numpy(), x[:, :0].numpy(), x[:, :0].numpy())
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(y), module(x, x[:, :0], x[:, :0])[0], rtol=1e-6, atol=1e-6)
 
 
 def test_modules_in_training_mode_never_reach_the_lowering() -> None:

@@ -22,8 +22,12 @@
 /* A generated model uses some of these only. */
 #if defined(__GNUC__)
 #define SF_MAYBE_UNUSED __attribute__((unused))
+#define SF_NOINLINE __attribute__((noinline))
+#define SF_ALWAYS_INLINE __attribute__((always_inline)) inline
 #else
 #define SF_MAYBE_UNUSED
+#define SF_NOINLINE
+#define SF_ALWAYS_INLINE inline
 #endif
 #define SF_FUNCTION SF_MAYBE_UNUSED static inline real
 

@@ -118,6 +118,14 @@ def _conv_transpose(
     weight = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], *kernel).transpose(1, 2).flatten(0, 1)
     image = as_image(scope, x, rank)
     size = [(image.shape[1 + i] - 1) * strides[i] - 2 * pads[i] + dilations[i] * (kernel[i] - 1) + extra[i] + 1 for i in range(2)]
+    plain = not any((*pads, *extra)) and set(dilations) == {1}
+    if image.shape[1:] == (1, 1) and groups == 1 and plain:
+        # One pixel: the output is the kernel, summed over the channels.
+        matrix = constant_of(weight.permute(1, 2, 3, 0).reshape(weight.shape[1], -1))
+        spread = builder.linear(builder.reshape(image, (image.shape[0],)), matrix)
+        whole = builder.reshape(spread, (*kernel, weight.shape[0]))
+        whole = whole if bias is None else builder.map(Function.ADD, whole, constant_of(bias))
+        return from_image(scope, x, builder.permute(whole, [2, 0, 1]), rank)
     phases = [
         [_Phase(p, size[i], strides[i], pads[i], dilations[i], kernel[i]) for p in range(min(strides[i], size[i]))]
         for i in range(2)

@@ -37,8 +37,8 @@ def _batch_norm(
     shift = -running_mean.double() * scale
     if bias is not None:
         shift = shift + bias.double()
-    scaled = scope.elementwise(Function.MUL, x, _per_channel(x, scale.float()))
-    return scope.elementwise(Function.ADD, scaled, _per_channel(x, shift.float()))
+    scaled = scope.elementwise(Function.MUL, x, _per_channel(x, scale))
+    return scope.elementwise(Function.ADD, scaled, _per_channel(x, shift))
 
 
 def _normalized(scope: Scope, x: Traced, dims: list[int], eps: float) -> Traced:

@@ -79,7 +79,7 @@ def _avg_pool(
             end = min(start + windows.kernel[i], windows.sizes[i] + windows.pads[i])
             along[o] = end - start if count_pad else min(end, windows.sizes[i]) - max(start, 0)
     count = np.full(windows.out, float(divisor)) if divisor else np.outer(*counts)
-    mean = scope.builder.map(Function.DIV, windows.reduced(scope, Reduction.SUM), constant(count.astype(np.float32)))
+    mean = scope.builder.map(Function.DIV, windows.reduced(scope, Reduction.SUM), constant(count))
     return from_image(scope, x, mean, windows.rank)
 
 
@@ -134,7 +134,7 @@ def _linear(scope: Scope, x: Traced, size: Any, align_corners: bool, *factors: A
         else:
             places = np.maximum((np.arange(out) + 0.5) * scale - 0.5, 0.0)
         low = np.minimum(np.floor(places), last).astype(int)
-        share = (places - low).astype(np.float32).reshape(-1, *[1] * (len(value.shape) - 1 - axis))
+        share = (places - low).reshape(-1, *[1] * (len(value.shape) - 1 - axis))
         below = builder.gather(value, axis, low.tolist())
         above = builder.gather(value, axis, np.minimum(low + 1, last).tolist())
         rise = builder.map(Function.MUL, builder.map(Function.SUB, above, below), constant(share))

@@ -236,11 +236,11 @@ def _index(scope: Scope, x: Any, indices: list[Any]) -> Traced:
     return _index_select(scope, x, dim, index)
 
 
-@rule("split", "split_with_sizes", "chunk", "tensor_split")
+@rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
 def _split(scope: Scope, x: Traced, sizes: Any, dim: int = 0) -> list[Traced]:
     axis = scope.row_axis(x, dim)
     total = x.value.shape[axis]
-    if scope.operation in ("aten::chunk", "aten::tensor_split"):
+    if "chunk" in scope.operation or scope.operation == "aten::tensor_split":
         if not isinstance(sizes, int) or (scope.operation == "aten::tensor_split" and total % sizes):
             scope.refuse("splits into unequal parts; use split")
         sizes = -(-total // sizes)
