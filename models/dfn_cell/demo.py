@@ -28,7 +28,6 @@ from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
 from surrogate_fmu.evaluation.report import embed_card, write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402
-from surrogate_fmu.fmu.config import BuildConfig  # noqa: E402
 from surrogate_fmu.fmu.native.build import build_native_fmu  # noqa: E402
 from surrogate_fmu.plant.protocol import load_plant  # noqa: E402
 from surrogate_fmu.runtime.session import Session  # noqa: E402
@@ -57,7 +56,7 @@ def main() -> int:
         return status
 
     _stage(2, "build the FMU, and one of the live solver to compare with")
-    build_native_fmu(read_bundle(bundle_path), fmu, BuildConfig())
+    build_native_fmu(read_bundle(bundle_path), fmu)
     python_fmu = build_python_fmu(read_bundle(bundle_path), folder / "dfn_cell_python.fmu")
     plant_fmu = build_plant_fmu("plant.py:DfnCell", HERE, folder / "dfn_cell_plant.fmu")
     for path, what in ((fmu, "native: the generator in C"), (python_fmu, "the same in Python"), (plant_fmu, "the live solver")):
@@ -91,7 +90,7 @@ def main() -> int:
     html, card = write_report(verification.card, figures, folder)
     # From here on the bundle, and the FMU built from it, carry the evidence along.
     embed_card(verification.card, bundle_path)
-    build_native_fmu(read_bundle(bundle_path), fmu, BuildConfig())
+    build_native_fmu(read_bundle(bundle_path), fmu)
     print("\n".join(verdict_lines(verification.card)))
     print(f"\nreport: {html}\ncard:   {card}")
 

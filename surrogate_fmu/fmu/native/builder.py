@@ -1,7 +1,9 @@
 """Building graphs: every method appends at most one node, or none where the result is known or the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +38,15 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self._views: dict[Value, View] = {}
+        self._reshapes: dict[Value, Reshape] = {}
 
     def finish(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> Graph:
         """The graph of what the outputs need."""
         return Graph(tuple(inputs), tuple(outputs), needed_nodes(self.nodes, outputs))
+
+    def moved(self, value: Value) -> View | Reshape | None:
+        """The view or reshape that a value is, if it is one."""
+        return self._views.get(value) or self._reshapes.get(value)
 
     def origin(self, value: Value) -> Value:
         """What a view shows, or the value itself."""
@@ -78,9 +85,10 @@ class Builder:
         """An elementwise function; shapes are broadcast as numpy does, numbers become constants."""
         values = [v if isinstance(v, Value) else constant(np.float64(v)) for v in inputs]
         if function in FOLDABLE and all(isinstance(v, Constant) for v in values):
-            arrays = [v.array for v in values if isinstance(v, Constant)]
-            kept = np.result_type(*(a.dtype for a, v in zip(arrays, inputs, strict=True) if isinstance(v, Value)) or (np.float64,))
-            return constant(np.asarray(FOLDABLE[function](*arrays), dtype=kept))
+            # In double, so that constants of float64 code are not rounded to the module's own type on the way.
+            return constant(
+                np.asarray(FOLDABLE[function](*(v.array.astype(np.float64) for v in values if isinstance(v, Constant))))
+            )
         same = self._same(function, values)
         if same is not None:
             return same
@@ -152,11 +160,13 @@ class Builder:
         if tuple(n for n in shape if n != 1) == tuple(n for n in value.shape if n != 1):
             sources = iter([a for a, n in enumerate(value.shape) if n != 1])
             return self.view(value, [0] * len(value.shape), [Axis(n, None if n == 1 else next(sources)) for n in shape])
-        return self._add(Reshape(value, Value(shape, value.rows)))
+        node = Reshape(value, Value(shape, value.rows))
+        self._reshapes[node.output] = node
+        return self._add(node)
 
     def gather(self, value: Value, axis: int, indices: Sequence[int]) -> Value:
         """Elements of an axis by fixed indices; indices in even steps are a slice."""
-        steps = {after - before for before, after in zip(indices, indices[1:], strict=False)}
+        steps = {after - before for before, after in pairwise(indices)}
         if len(indices) and len(steps) <= 1:
             return self.slice(value, axis, indices[0], len(indices), steps.pop() if steps else 1)
         if isinstance(value, Constant):
@@ -238,8 +248,8 @@ class Builder:
         value = self.permute(value, [*kept, *axes])
         shape = tuple(value.shape[: len(kept)])
         if isinstance(value, Constant):
-            function = {Reduction.SUM: np.sum, Reduction.MAX: np.max, Reduction.MIN: np.min}[reduction]
-            return constant(function(value.array, axis=tuple(range(len(kept), len(value.shape)))))
+            functions: dict[Reduction, Callable[..., Any]] = {Reduction.SUM: np.sum, Reduction.MAX: np.max, Reduction.MIN: np.min}
+            return constant(functions[reduction](value.array, axis=tuple(range(len(kept), len(value.shape)))))
         return self._add(Reduce(reduction, value, len(axes), Value(shape, value.rows)))
 
     def lookup(self, index: Value, table: Constant) -> Value:

@@ -1,5 +1,6 @@
 """Which inputs each output depends on, element by element: what FMI's model structure lists, so that a master sees no
-algebraic loop where there is none."""
+algebraic loop where there is none.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,9 +71,9 @@ def _marks(node: Node, inputs: list[Marks], zeros: _Zeros) -> Marks:
                 nothing = zeros.of(node.inputs[i])
                 if nothing is not None:
                     return inputs[j] & ~nothing
-        return np.logical_or.reduce(inputs)
+        return np.asarray(np.logical_or.reduce(inputs), bool)
     if isinstance(node, View):
-        return viewed(inputs[0], node)
+        return np.asarray(viewed(inputs[0], node), bool)
     if isinstance(node, Reshape):
         return inputs[0].reshape(len(inputs[0]), *node.output.shape)
     if isinstance(node, Gather):
@@ -85,11 +86,11 @@ def _marks(node: Node, inputs: list[Marks], zeros: _Zeros) -> Marks:
         return whole
     if isinstance(node, Linear):
         weight = (node.weight.array.T if node.transposed else node.weight.array) != 0
-        result = (inputs[0].astype(np.float32) @ weight.astype(np.float32)) > 0
-        return result | inputs[1] if len(inputs) > 1 else result
+        result: Marks = np.asarray((inputs[0].astype(np.float32) @ weight.astype(np.float32)) > 0)
+        return result if node.addend is None or isinstance(node.addend, Constant) else result | inputs[1]
     if isinstance(node, Reduce):
         kept = len(node.output.shape) + 1
-        return inputs[0].any(axis=tuple(range(kept, inputs[0].ndim)))
+        return np.asarray(inputs[0].any(axis=tuple(range(kept, inputs[0].ndim))))
     if isinstance(node, Lookup):
         return np.repeat(inputs[0][..., None], node.table.shape[1], axis=-1)
     assert not isinstance(node, Scatter), "derivatives are not asked for their dependencies"

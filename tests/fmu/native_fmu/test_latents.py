@@ -21,12 +21,14 @@ PUBLIC void normals(int64_t seed, int stream, uint64_t first, int32_t count, flo
 PUBLIC void words(const uint64_t *in, int32_t count, float *out);
 void normals(int64_t seed, int stream, uint64_t first, int32_t count, float *out)
 {
-    sf_normals(seed, stream ? SF_STEP_STREAM : SF_RUN_STREAM, first, count, out);
+    uint64_t drawn[1024];
+    sf_words(seed, stream ? SF_STEP_STREAM : SF_RUN_STREAM, first, count, drawn);
+    words(drawn, count, out);
 }
 void words(const uint64_t *in, int32_t count, float *out)
 {
-    for (int32_t i = 0; i < count; i++)
-        out[i] = sf_normal_from_word(in[i]);
+    for (int32_t i = 0; i < count; i += SF_NORMALS_MOST)
+        sf_normals_from_words(in + i, count - i < SF_NORMALS_MOST ? count - i : SF_NORMALS_MOST, out + i);
 }
 """
 

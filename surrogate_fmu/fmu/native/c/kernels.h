@@ -22,9 +22,9 @@ enum { SF_BLOCK = 16, SF_QUARTERED = 16 };
 
 /* Rows that share one pass over a panel: as many sums as the vector registers hold. */
 #if (defined(__AVX__) || defined(__aarch64__)) && !defined(SF_FLOAT64)
-enum { SF_ROWS = 6 };
+#define SF_ROWS 6
 #else
-enum { SF_ROWS = 2 };
+#define SF_ROWS 2
 #endif
 
 /* SF_BLOCK numbers. */
@@ -67,7 +67,7 @@ static inline void sf_store_some(real *p, sf_block block, ptrdiff_t count)
 }
 
 /* One row, four panels. */
-static inline void sf_row_by_four(real *restrict y, const real *restrict x, const real *restrict weight,
+static inline void sf_row_by_four(real *y, const real *restrict x, const real *restrict weight,
                                   const real *addend, ptrdiff_t in, ptrdiff_t width)
 {
     const real *w0 = weight, *w1 = w0 + in * SF_BLOCK, *w2 = w1 + in * SF_BLOCK, *w3 = w2 + in * SF_BLOCK;
@@ -88,7 +88,7 @@ static inline void sf_row_by_four(real *restrict y, const real *restrict x, cons
 }
 
 /* One row, one panel, the inputs in four quarters. */
-static inline void sf_row_quartered(real *restrict y, const real *restrict x, const real *restrict weight,
+static inline void sf_row_quartered(real *y, const real *restrict x, const real *restrict weight,
                                     const real *addend, ptrdiff_t in, ptrdiff_t width)
 {
     const ptrdiff_t quarter = in / 4;
@@ -109,20 +109,20 @@ static inline void sf_row_quartered(real *restrict y, const real *restrict x, co
     sf_store_some(y, s0, width);
 }
 
-/* SF_ROWS rows, one panel, inputs from `first` to `last`; `continued` adds to what y holds. */
-static inline void sf_rows_by_panel(real *restrict y, ptrdiff_t y_row, const real *restrict x, ptrdiff_t x_row,
-                                    const real *restrict weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t first,
-                                    ptrdiff_t last, ptrdiff_t width, int continued)
+/* `count` rows, a number known to the compiler, one panel, inputs from `first` to `last`; `continued` adds to what y holds. */
+static SF_ALWAYS_INLINE void sf_some_rows(const int count, real *y, ptrdiff_t y_row, const real *restrict x, ptrdiff_t x_row,
+                                          const real *restrict weight, const real *addend, ptrdiff_t addend_row,
+                                          ptrdiff_t first, ptrdiff_t last, ptrdiff_t width, int continued)
 {
     sf_block sum[SF_ROWS];
-    for (int r = 0; r < SF_ROWS; r++)
+    for (int r = 0; r < count; r++)
         sum[r] = sf_load_some(addend ? addend + r * addend_row : 0, width);
     for (ptrdiff_t i = first; i < last; i++) {
         const sf_block w = SF_LOAD(weight + i * SF_BLOCK);
-        for (int r = 0; r < SF_ROWS; r++)
+        for (int r = 0; r < count; r++)
             SF_ADD_PRODUCT(sum[r], x[r * x_row + i], w);
     }
-    for (int r = 0; r < SF_ROWS; r++) {
+    for (int r = 0; r < count; r++) {
         if (continued) {
             sf_block before = sf_load_some(y + r * y_row, width);
             SF_ADD(before, sum[r]);
@@ -132,54 +132,76 @@ static inline void sf_rows_by_panel(real *restrict y, ptrdiff_t y_row, const rea
     }
 }
 
-/* One row, one panel, from first to last input: what rows in groups do. */
-static inline void sf_row_by_panel(real *restrict y, const real *restrict x, const real *restrict weight, const real *addend,
-                                   ptrdiff_t in, ptrdiff_t width)
+SF_NOINLINE static void sf_rows_by_panel(int count, real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row,
+                                         const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t first,
+                                         ptrdiff_t last, ptrdiff_t width, int continued)
 {
-    sf_block sum = sf_load_some(addend, width);
-    for (ptrdiff_t i = 0; i < in; i++)
-        SF_ADD_PRODUCT(sum, x[i], SF_LOAD(weight + i * SF_BLOCK));
-    sf_store_some(y, sum, width);
+#define SF_CASE(n)                                                                                                       \
+    case n:                                                                                                              \
+        sf_some_rows(n, y, y_row, x, x_row, weight, addend, addend_row, first, last, width, continued);                  \
+        break
+    switch (count) {
+        SF_CASE(1);
+        SF_CASE(2);
+#if SF_ROWS > 2
+        SF_CASE(3);
+        SF_CASE(4);
+        SF_CASE(5);
+        SF_CASE(6);
+#endif
+    }
+#undef SF_CASE
+}
+
+/* How many of the rows that are left go together: as many as there are registers for, but none alone at the end. */
+static inline int sf_rows_together(ptrdiff_t left)
+{
+    return left >= 2 * SF_ROWS ? SF_ROWS : (int)(left > SF_ROWS ? (left + 1) / 2 : left);
 }
 
 /* y (rows, out) = addend + x (rows, in) weight (in, out). Rows of x, y and addend lie x_row, y_row and addend_row numbers
  * apart; addend NULL is 0. y overlaps nothing but, element by element, the addend. */
-SF_MAYBE_UNUSED static void sf_linear(real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row, const real *weight,
-                                      const real *addend, ptrdiff_t addend_row, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out)
+SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear(real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row,
+                                                  const real *weight, const real *addend, ptrdiff_t addend_row,
+                                                  ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out)
 {
     ptrdiff_t column = 0;
     /* A fourth panel may be partly filled, so three and a bit count as four. */
     for (; out - column > 3 * SF_BLOCK; column += 4 * SF_BLOCK) {
-        const real *w = weight + column * in;
+        const real *w = weight + column * in, *add = addend ? addend + column : 0;
         const ptrdiff_t width = out - column;
-        ptrdiff_t r = 0;
-        for (; r + SF_ROWS <= rows; r += SF_ROWS)
-            for (ptrdiff_t p = 0; p < 4; p++)
-                sf_rows_by_panel(y + r * y_row + column + p * SF_BLOCK, y_row, x + r * x_row, x_row, w + p * SF_BLOCK * in,
-                                 addend ? addend + r * addend_row + column + p * SF_BLOCK : 0, addend_row, 0, in,
-                                 width - p * SF_BLOCK, 0);
-        for (; r < rows; r++)
-            sf_row_by_four(y + r * y_row + column, x + r * x_row, w, addend ? addend + r * addend_row + column : 0, in, width);
+        if (rows == 1)
+            sf_row_by_four(y + column, x, w, add, in, width);
+        else
+            for (ptrdiff_t p = 0; p < 4 * SF_BLOCK; p += SF_BLOCK)
+                for (ptrdiff_t r = 0, count; r < rows; r += count) {
+                    count = sf_rows_together(rows - r);
+                    sf_rows_by_panel((int)count, y + r * y_row + column + p, y_row, x + r * x_row, x_row, w + p * in,
+                                     add ? add + r * addend_row + p : 0, addend_row, 0, in, width - p, 0);
+                }
     }
     for (; column < out; column += SF_BLOCK) {
-        const real *w = weight + column * in;
+        const real *w = weight + column * in, *add = addend ? addend + column : 0;
         const ptrdiff_t width = out - column, quarter = in >= SF_QUARTERED ? in / 4 : 0;
-        ptrdiff_t r = 0;
-        for (; r + SF_ROWS <= rows; r += SF_ROWS) {
-            real *to = y + r * y_row + column;
-            const real *from = x + r * x_row, *add = addend ? addend + r * addend_row + column : 0;
-            sf_rows_by_panel(to, y_row, from, x_row, w, add, addend_row, 0, quarter ? quarter : in, width, 0);
-            for (ptrdiff_t q = 1; quarter && q < 4; q++)
-                sf_rows_by_panel(to, y_row, from, x_row, w, 0, 0, q * quarter, q < 3 ? (q + 1) * quarter : in, width, 1);
+        if (rows == 1 && quarter) {
+            sf_row_quartered(y + column, x, w, add, in, width);
+            continue;
         }
-        for (; r < rows; r++)
-            (quarter ? sf_row_quartered : sf_row_by_panel)(y + r * y_row + column, x + r * x_row, w,
-                                                           addend ? addend + r * addend_row + column : 0, in, width);
+        for (ptrdiff_t r = 0, count; r < rows; r += count) {
+            real *to = y + r * y_row + column;
+            const real *from = x + r * x_row;
+            count = sf_rows_together(rows - r);
+            sf_rows_by_panel((int)count, to, y_row, from, x_row, w, add ? add + r * addend_row : 0, addend_row, 0,
+                             quarter ? quarter : in, width, 0);
+            for (ptrdiff_t q = 1; quarter && q < 4; q++)
+                sf_rows_by_panel((int)count, to, y_row, from, x_row, w, 0, 0, q * quarter, q < 3 ? (q + 1) * quarter : in,
+                                 width, 1);
+        }
     }
 }
 
 /* x (rows, in) = addend + y (rows, out) times the transpose of the same weight. */
-SF_MAYBE_UNUSED static void sf_linear_transposed(real *x, ptrdiff_t x_row, const real *y, ptrdiff_t y_row,
+SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear_transposed(real *x, ptrdiff_t x_row, const real *y, ptrdiff_t y_row,
                                                  const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t rows,
                                                  ptrdiff_t in, ptrdiff_t out)
 {

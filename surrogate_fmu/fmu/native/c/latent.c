@@ -88,7 +88,8 @@ static double ratio(const double coefficients[2][8], double x)
 /* log(m 2^e) = e ln 2 + 2 artanh((m - 1) / (m + 1)), for normal numbers. */
 static double logarithm(double x)
 {
-    static const double odd[10] = {19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0};
+    static const double terms[10] = {1.0 / 19.0, 1.0 / 17.0, 1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0,
+                                     1.0 / 9.0,  1.0 / 7.0,  1.0 / 5.0,  1.0 / 3.0,  1.0};
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     int exponent = (int)(bits >> 52 & 0x7FF) - 1022;
@@ -102,32 +103,51 @@ static double logarithm(double x)
     const double s = (mantissa - 1.0) / (mantissa + 1.0), square = s * s;
     double series = 1.0 / 21.0;
     for (int i = 0; i < 10; i++)
-        series = series * square + 1.0 / odd[i];
+        series = series * square + terms[i];
     return (double)exponent * 0.6931471805599453 + 2.0 * s * series;
 }
 
-float sf_normal_from_word(uint64_t word)
+static float tail_normal(double p, double q)
 {
-    const double largest = 1.0 - 0x1p-53; /* the largest word would round up to 1, whose normal is infinite */
-    const double rounded = ((double)(word >> 11) + 0.5) * 0x1p-53;
-    const double p = rounded < largest ? rounded : largest;
-    const double q = p - 0.5;
-    if (fabs(q) <= 0.425)
-        return (float)(q * ratio(CENTRE, 0.180625 - q * q));
     const double tail = p < 1.0 - p ? p : 1.0 - p;
     const double r = sqrt(-logarithm(tail));
     const double outer = r <= 5.0 ? ratio(MIDDLE, r - 1.6) : ratio(TAIL, r - 5.0);
     return (float)(q < 0.0 ? -outer : outer);
 }
 
-void sf_normals(int64_t seed, enum sf_stream stream, uint64_t first_word, int32_t count, float *normals)
+void sf_normals_from_words(const uint64_t *words, int32_t count, float *normals)
 {
-    uint64_t words[LANES];
+    /* Most words lie in the centre: all go through its polynomials side by side, and the others once more. */
+    double p[SF_NORMALS_MOST], q[SF_NORMALS_MOST], r[SF_NORMALS_MOST], top[SF_NORMALS_MOST], bottom[SF_NORMALS_MOST];
+    const double largest = 1.0 - 0x1p-53; /* the largest word would round up to 1, whose normal is infinite */
+    for (int32_t i = 0; i < count; i++) {
+        const double rounded = ((double)(int64_t)(words[i] >> 11) + 0.5) * 0x1p-53;
+        p[i] = rounded < largest ? rounded : largest;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        q[i] = p[i] - 0.5;
+        r[i] = 0.180625 - q[i] * q[i];
+        top[i] = CENTRE[0][0];
+        bottom[i] = CENTRE[1][0];
+        for (int k = 1; k < 8; k++) {
+            top[i] = top[i] * r[i] + CENTRE[0][k];
+            bottom[i] = bottom[i] * r[i] + CENTRE[1][k];
+        }
+        normals[i] = (float)(q[i] * (top[i] / bottom[i]));
+    }
+    for (int32_t i = 0; i < count; i++)
+        if (!(fabs(q[i]) <= 0.425))
+            normals[i] = tail_normal(p[i], q[i]);
+}
+
+void sf_words(int64_t seed, enum sf_stream stream, uint64_t first_word, int32_t count, uint64_t *words)
+{
+    uint64_t block[LANES];
     for (int32_t i = 0; i < count; i++) {
         const uint64_t word = first_word + (uint64_t)i;
         const int lane = (int)(word % LANES);
         if (i == 0 || lane == 0)
-            philox(1 + word / LANES, (uint64_t)seed, (uint64_t)stream, words);
-        normals[i] = sf_normal_from_word(words[lane]);
+            philox(1 + word / LANES, (uint64_t)seed, (uint64_t)stream, block);
+        words[i] = block[lane];
     }
 }

@@ -6,10 +6,13 @@
 
 enum sf_stream { SF_RUN_STREAM, SF_STEP_STREAM };
 
-/* Standard normals of words first_word, first_word + 1, ... of a stream. */
-void sf_normals(int64_t seed, enum sf_stream stream, uint64_t first_word, int32_t count, float *normals);
+/* The most normals of one call. */
+enum { SF_NORMALS_MOST = 64 };
 
-/* The normal of one 64-bit word. */
-float sf_normal_from_word(uint64_t word);
+/* Words first_word, first_word + 1, ... of a stream. */
+void sf_words(int64_t seed, enum sf_stream stream, uint64_t first_word, int32_t count, uint64_t *words);
+
+/* The standard normal of each word. */
+void sf_normals_from_words(const uint64_t *words, int32_t count, float *normals);
 
 #endif

@@ -202,6 +202,30 @@ sf_status sf_reset(sf_session *s)
 
 /* -- latents, domain, results ---------------------------------------------------------------------------------------- */
 
+/* Draws are collected, over members too, because many go through the normal map at the price of few. */
+static void flush_draws(sf_session *s)
+{
+    float normals[SF_NORMALS_MOST];
+    sf_normals_from_words(s->words, s->word_count, normals);
+    for (int32_t i = 0; i < s->word_count; i++)
+        s->z[s->word_places[i]] = (real)normals[i];
+    s->word_count = 0;
+}
+
+/* `count` latents of a member from its place `first` on. */
+static void draw(sf_session *s, int64_t seed, enum sf_stream stream, uint64_t word, int32_t member, int32_t first, int32_t count)
+{
+    for (int32_t done = 0; done < count;) {
+        const int32_t space = SF_NORMALS_MOST - s->word_count, left = count - done, now = left < space ? left : space;
+        sf_words(seed, stream, word + (uint64_t)done, now, s->words + s->word_count);
+        for (int32_t i = 0; i < now; i++)
+            s->word_places[s->word_count++] = member * s->latent_dim + first + done + i;
+        done += now;
+        if (s->word_count == SF_NORMALS_MOST)
+            flush_draws(s);
+    }
+}
+
 void sf_draw_latents(sf_session *s, int64_t step, const double *external)
 {
     const sf_run *run = s->run;
@@ -225,19 +249,12 @@ void sf_draw_latents(sf_session *s, int64_t step, const double *external)
         return;
     }
     for (int32_t m = 0; m < s->members; m++) {
-        real *z = s->z + (size_t)m * (size_t)s->latent_dim;
-        float drawn[64];
-        for (int32_t i = fresh ? 0 : run_dim; i < s->latent_dim;) {
-            const int in_run = i < run_dim;
-            const int32_t left = (in_run ? run_dim : s->latent_dim) - i, count = left < 64 ? left : 64;
-            const uint64_t word = in_run ? (uint64_t)i : (uint64_t)step * (uint64_t)step_dim + (uint64_t)(i - run_dim);
-            /* Member m is what an instance of its own with the seed + m would be. */
-            sf_normals(run->seed + m, in_run ? SF_RUN_STREAM : SF_STEP_STREAM, word, count, drawn);
-            for (int32_t k = 0; k < count; k++)
-                z[i + k] = (real)drawn[k];
-            i += count;
-        }
+        /* Member m is what an instance of its own with the seed + m would be. */
+        if (fresh)
+            draw(s, run->seed + m, SF_RUN_STREAM, 0, m, 0, run_dim);
+        draw(s, run->seed + m, SF_STEP_STREAM, (uint64_t)step * (uint64_t)step_dim, m, run_dim, step_dim);
     }
+    flush_draws(s);
 }
 
 /* x of all members from `condition`; clamped or refused outside the domain. */

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "latent.h"
 #include "model.h"
 #include "surrogate.h"
 
@@ -76,6 +77,9 @@ typedef struct sf_session {
 
     int64_t drawn_step;                   /* whose latents are in z; -1: none */
     int32_t statistics_are_stale;
+    int32_t word_count;                   /* drawn, but not yet in z */
+    int32_t word_places[SF_NORMALS_MOST]; /* in z */
+    uint64_t words[SF_NORMALS_MOST];
     real *x, *z, *y_next, *h_next, *h_other;
     real *dx, *dy, *dh, *dh_next;         /* one row each */
     double *statistics, *sorted;

@@ -16,6 +16,25 @@ int __stdcall DllMainCRTStartup(void *instance, unsigned long reason, void *rese
     return 1;
 }
 
+/* Compiled code calls this before it makes a frame of rax bytes that is larger than a page: Windows grows a stack page by
+ * page, so each must be touched in turn. All registers stay as they are. */
+__asm__(".globl ___chkstk_ms\n"
+        "___chkstk_ms:\n"
+        "    pushq %rcx\n"
+        "    pushq %rax\n"
+        "    leaq 24(%rsp), %rcx\n"
+        "1:  cmpq $0x1000, %rax\n"
+        "    jb 2f\n"
+        "    subq $0x1000, %rcx\n"
+        "    testl %eax, (%rcx)\n"
+        "    subq $0x1000, %rax\n"
+        "    jmp 1b\n"
+        "2:  subq %rax, %rcx\n"
+        "    testl %eax, (%rcx)\n"
+        "    popq %rax\n"
+        "    popq %rcx\n"
+        "    ret\n");
+
 /* The old function does not terminate what it cuts off, and says -1 then; the length that C11 wants is not known. */
 int vsnprintf(char *text, size_t size, const char *format, va_list arguments)
 {

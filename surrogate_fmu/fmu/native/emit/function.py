@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-
 from surrogate_fmu.fmu.native.emit.access import Access, Base, merged_axes, order_of, row_major
 from surrogate_fmu.fmu.native.emit.expressions import expression, literal
+from surrogate_fmu.fmu.native.emit.library import LoopLibrary
 from surrogate_fmu.fmu.native.emit.loops import Operand, arguments, loop_nest, parameters, pointer
 from surrogate_fmu.fmu.native.emit.schedule import schedule
 from surrogate_fmu.fmu.native.emit.storage import Storage
-from surrogate_fmu.fmu.native.emit.weights import NAME, WeightPool
+from surrogate_fmu.fmu.native.emit.weights import BLOCK, NAME, WeightPool
 from surrogate_fmu.fmu.native.graph import (
     Assemble,
     Constant,
@@ -30,6 +30,7 @@ from surrogate_fmu.fmu.native.graph import (
     View,
 )
 
+_LARGE = 256  # elements: a loop over as many is no slower as a function of its own, and quicker to compile
 _TILE = 16384  # numbers: windows are gathered in pieces that stay in the cache
 
 
@@ -57,14 +58,20 @@ class FunctionEmitter:
         inputs: pointer names of the graph's inputs.
         outputs: pointer names of the graph's outputs.
         weights: collects the constants.
+        library: collects the loops.
     """
 
-    def __init__(self, name: str, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], weights: WeightPool) -> None:
-        self.name, self.graph, self.inputs, self.outputs, self.weights = name, graph, inputs, outputs, weights
+    def __init__(
+        self, name: str, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], weights: WeightPool, library: LoopLibrary
+    ) -> None:
+        self.name, self.graph, self.inputs, self.outputs = name, graph, inputs, outputs
+        self.weights, self.library = weights, library
         self.storage = Storage(graph, outputs)
-        self.functions: list[str] = []
         self.calls: list[str] = []
         self.packed: dict[Value, Access] = {}
+        self._packed_shapes: dict[Value, Shape] = {}
+        self._views = {node.output: node for node in graph.nodes if isinstance(node, View)}
+        self._channels_last = {view.input for view in self._views.values() if _is_window(view)}
         self._weight_base = Base(NAME, 0)
 
     def emit(self) -> EmittedFunction:
@@ -89,7 +96,7 @@ class FunctionEmitter:
             if value.size and (source.base.name, source.offset, source.strides) != (name, 0, result.strides):
                 self._copy(value.shape, Rows.MANY, source, result)
         once, per_row = self.storage.plan()
-        return EmittedFunction("\n".join([*self.functions, self._definition()]), once, per_row)
+        return EmittedFunction(self._definition(), once, per_row)
 
     def _definition(self) -> str:
         listed = [f"const real *{name}" for name in self.inputs] + [f"real *{name}" for name in self.outputs]
@@ -113,9 +120,14 @@ class FunctionEmitter:
     def _read(self, value: Value) -> Access:
         if isinstance(value, Constant) and value not in self.storage.access:
             self.storage.access[value] = Access(self._weight_base, self.weights.plain(value), row_major(value.shape))
+        elif value in self._views and value not in self.storage.access:
+            view = self._views[value]
+            self.storage.access[value] = self._read(view.input).viewed(view.starts, view.axes)
         return self.storage.touch(self.storage.access[value])
 
     def _place(self, value: Value, order: Sequence[int]) -> Access:
+        if value in self._channels_last:
+            order = (1, 2, 0)
         access = self.storage.place(value, order)
         # A whole with gaps is filled before its first part comes.
         for whole, place in self.storage.filled:
@@ -125,14 +137,17 @@ class FunctionEmitter:
         return access
 
     def _loop(
-        self, shape: Shape, rows: Rows, operands: Sequence[Operand], body: Sequence[str], order: Sequence[int] | None = None, comment: str = ""
+        self,
+        shape: Shape,
+        rows: Rows,
+        operands: Sequence[Operand],
+        body: Sequence[str],
+        order: Sequence[int] | None = None,
     ) -> None:
         written = next(o for o in operands if o.written)
         order = order_of(shape, written.access.strides) if order is None else order
-        name = f"{self.name}_{len(self.functions)}"
-        lines = [f"/* {comment} */"] if comment else []
-        lines += [f"static void {name}({parameters(operands, rows)})", "{", *loop_nest(shape, rows, operands, order, body), "}", ""]
-        self.functions.append("\n".join(lines))
+        nest = loop_nest(shape, rows, operands, order, body)
+        name = self.library.loop(parameters(operands, rows), nest, inline=prod(shape) < _LARGE)
         self.calls.append(f"{name}({arguments(operands, rows)});")
 
     def _copy(self, shape: Shape, rows: Rows, source: Access, target: Access) -> None:
@@ -183,12 +198,6 @@ class FunctionEmitter:
             return literal(float(source.array.astype(self.weights.dtype).reshape(-1)[0]))
         return None
 
-    @property
-    def _views(self) -> dict[Value, View]:
-        if not hasattr(self, "_view_table"):
-            self._view_table = {node.output: node for node in self.graph.nodes if isinstance(node, View)}
-        return self._view_table
-
     def _loop_order(self, shape: Shape, operands: Sequence[Operand]) -> list[int]:
         """The order of the operand that moves along most elements."""
         best: Sequence[int] = row_major(shape)
@@ -200,11 +209,7 @@ class FunctionEmitter:
         return order_of(shape, best)
 
     def _node(self, node: Node) -> None:
-        if isinstance(node, View):
-            if node.input in self.packed:
-                self._unpack(node.input)
-            self.storage.access[node.output] = self._read(node.input).viewed(node.starts, node.axes)
-        elif isinstance(node, Reshape):
+        if isinstance(node, Reshape):
             self._reshape(node)
         elif isinstance(node, Gather):
             self._gather(node)
@@ -218,9 +223,6 @@ class FunctionEmitter:
             self._reduce(node)
         elif isinstance(node, Lookup):
             self._lookup(node)
-
-    def _unpack(self, value: Value) -> None:
-        raise AssertionError("only linear maps read windows")
 
     def _reshape(self, node: Reshape) -> None:
         source = self._read(node.input)
@@ -249,41 +251,42 @@ class FunctionEmitter:
             else:
                 self._copy(node.input.shape, node.output.rows, source, under)
 
-    @property
-    def _packed_shapes(self) -> dict[Value, Shape]:
-        if not hasattr(self, "_packed_table"):
-            self._packed_table: dict[Value, Shape] = {}
-        return self._packed_table
-
     def _gather(self, node: Gather) -> None:
         source = self._read(node.input)
         target = self._place(node.output, order_of(node.input.shape, source.strides))
-        table = f"{self.name}_indices_{len(self.functions)}"
-        self.functions.append(f"static const int32_t {table}[] = {{{', '.join(map(str, node.indices))}}};\n")
+        table = self.library.table(node.indices)
         # One loop over the gathered axis, outermost, with the index looked up; within it, plain loops.
         rest = [a for a in order_of(node.output.shape, target.strides) if a != node.axis]
         shape = node.output.shape
         self._table_loop(shape, node.output.rows, table, node.axis, rest, source, target, "{y} = {x};", gathered=True)
 
     def _table_loop(
-        self, shape: Shape, rows: Rows, table: str, axis: int, rest: list[int], source: Access, target: Access, body: str, gathered: bool
+        self,
+        shape: Shape,
+        rows: Rows,
+        table: str,
+        axis: int,
+        rest: list[int],
+        source: Access,
+        target: Access,
+        body: str,
+        gathered: bool,
     ) -> None:
         read = "x" if gathered else "y"
         stride = (source if gathered else target).strides[axis]
         other = (target if gathered else source).strides[axis]
-        name = f"{self.name}_{len(self.functions)}"
         operands = [Operand("x", source), Operand("y", target, written=True)]
         flat = tuple(1 if a == axis else n for a, n in enumerate(shape))
         inner = [Operand("x_k", source), Operand("y_k", target, written=True)]
-        lines = [f"static void {name}({parameters(operands, rows)})", "{"]
+        lines = []
         lines.append(f"    for (ptrdiff_t k = 0; k < {shape[axis]}; k++) {{")
         moved = {read: f"{table}[k] * (ptrdiff_t){stride}", ("y" if gathered else "x"): f"k * {other}"}
         lines.append(f"        const real *x_k = x + {moved['x']};")
         lines.append(f"        real *y_k = y + {moved['y']};")
         text = body.replace("{x}", "{x_k}").replace("{y}", "{y_k}")
         lines += ["    " + line for line in loop_nest(flat, rows, inner, [axis, *rest], [text])]
-        lines += ["    }", "}", ""]
-        self.functions.append("\n".join(lines))
+        lines.append("    }")
+        name = self.library.loop(parameters(operands, rows), lines, inline=False)
         self.calls.append(f"{name}({arguments(operands, rows)});")
 
     def _assemble(self, node: Assemble) -> None:
@@ -315,8 +318,7 @@ class FunctionEmitter:
             self._loop(node.input.shape, rows, operands, ["{y} += {x};"], order_of(node.input.shape, source.strides))
         else:
             axis = node.node.axis
-            table = f"{self.name}_indices_{len(self.functions)}"
-            self.functions.append(f"static const int32_t {table}[] = {{{', '.join(map(str, node.node.indices))}}};\n")
+            table = self.library.table(node.node.indices)
             rest = [a for a in order_of(node.input.shape, source.strides) if a != axis]
             self._table_loop(node.input.shape, rows, table, axis, rest, source, target, "{y} += {x};", gathered=False)
 
@@ -416,19 +418,20 @@ class FunctionEmitter:
         lines = []
         for depth, (size, _) in enumerate(outer):
             lines.append("    " * depth + f"for (ptrdiff_t i{depth} = 0; i{depth} < {size}; i{depth}++)")
-        moved = [
-            p + "".join(f" + i{depth} * {s[k]}" for depth, (_, s) in enumerate(outer) if s[k]) for k, p in enumerate(pointers)
-        ]
+        moved = [p + "".join(f" + i{depth} * {s[k]}" for depth, (_, s) in enumerate(outer) if s[k]) for k, p in enumerate(pointers)]
         lines.append("    " * len(outer) + self._kernel(node, moved, steps, count, inputs))
         self.calls.extend(lines)
 
     def _kernel(self, node: Linear, pointers: list[str], steps: list[int], count: str, inputs: int) -> str:
-        weight = f"{NAME} + {self.weights.panels(node.weight)}"
+        """The call of the kernel that suits the sizes; all of them multiply (in, out) or its transpose from panels."""
+        weight, transposed = node.weight, node.transposed
+        if not transposed and _is_narrow(*weight.shape):
+            weight, transposed = self.weights.transposed(weight), True
         addend, addend_step = (pointers[2], steps[2]) if len(pointers) > 2 else ("NULL", 0)
-        name = "sf_linear_transposed" if node.transposed else "sf_linear"
-        sizes = node.weight.shape
+        name = "sf_linear_transposed" if transposed else "sf_linear"
+        rows, columns = weight.shape
         x, y = f"{pointers[0]}, {steps[0]}", f"{pointers[1]}, {steps[1]}"
-        return f"{name}({y}, {x}, {weight}, {addend}, {addend_step}, {count}, {sizes[0]}, {sizes[1]});"
+        return f"{name}({y}, {x}, {NAME} + {self.weights.panels(weight)}, {addend}, {addend_step}, {count}, {rows}, {columns});"
 
     def _product_of_windows(self, node: Linear, lead: Shape, inputs: int, target: Access) -> None:
         """Rows of windows are gathered into a tile and multiplied there, tile by tile."""
@@ -456,9 +459,8 @@ class FunctionEmitter:
             Operand("x", Access(source.base, source.offset, source.strides[inner:])),
             Operand("y", Access(tile, 0, row_major(window)), written=True),
         ]
-        name = f"{self.name}_{len(self.functions)}"
         nest = loop_nest(window, Rows.ONE, operands, range(len(window)), ["{y} = {x};"])
-        self.functions.append("\n".join([f"static void {name}({parameters(operands, Rows.ONE)})", "{", *nest, "}", ""]))
+        name = self.library.loop(parameters(operands, Rows.ONE), nest, inline=False)
         for depth, (size, _) in enumerate(outer):
             self.calls.append("    " * depth + f"for (ptrdiff_t i{depth} = 0; i{depth} < {size}; i{depth}++) {{")
         moved = [
@@ -471,3 +473,12 @@ class FunctionEmitter:
         self.calls.extend("    " * depth + "}" for depth in reversed(range(len(outer))))
 
 
+def _is_narrow(inputs: int, outputs: int) -> bool:
+    """Whether few outputs of many inputs are faster as products along the inputs, each of which ends in adding up a block."""
+    return 1.5 * outputs * (inputs / BLOCK + 10) < inputs * -(-outputs // BLOCK)
+
+
+def _is_window(view: View) -> bool:
+    """Whether a view shows windows (rows, columns, kernel rows, kernel columns, channels) of more than one pixel."""
+    sources = [axis.source for axis in view.axes]
+    return sources == [1, 2, 1, 2, 0] and view.axes[2].size * view.axes[3].size > 1

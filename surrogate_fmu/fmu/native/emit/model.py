@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from surrogate_fmu.fmu.native.emit.function import FunctionEmitter
+from surrogate_fmu.fmu.native.emit.library import LoopLibrary
 from surrogate_fmu.fmu.native.emit.weights import NAME, WeightPool
 from surrogate_fmu.fmu.native.graph import Graph, Rows
 
 _ROW_BUDGET = 49152  # numbers of work space for the rows of one pass: about the size of a second-level cache
-_MOST_ROWS = 96
+_LEAST_ROWS, _MOST_ROWS = 6, 96
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,12 @@ def emit_model(functions: list[ModelFunction], dims: dict[str, int], float64: bo
         dims: the members of `sf_model` that are sizes.
         float64: calculate in double.
     """
-    weights = WeightPool(float64)
+    weights, library = WeightPool(float64), LoopLibrary()
     parts, wrappers, needs = [], [], []
     for function in functions:
-        emitted = FunctionEmitter(function.name, function.graph, function.inputs, function.outputs, weights).emit()
-        chunk = max(1, min(_MOST_ROWS, _ROW_BUDGET // max(emitted.per_row, 1)))
-        # Rows go through the kernels in sixes.
-        chunk = chunk - chunk % 6 if chunk >= 6 else chunk
+        emitted = FunctionEmitter(function.name, function.graph, function.inputs, function.outputs, weights, library).emit()
+        # Rows go through the kernels in sixes; with fewer, large weights would be read again for every row.
+        chunk = max(_LEAST_ROWS, min(_MOST_ROWS, _ROW_BUDGET // max(emitted.per_row, 1) // _LEAST_ROWS * _LEAST_ROWS))
         zeros = 0
         if function.optional is not None:
             zeros = function.graph.inputs[function.inputs.index(function.optional)].size
@@ -52,7 +52,11 @@ def emit_model(functions: list[ModelFunction], dims: dict[str, int], float64: bo
         needs.append((emitted.once, emitted.per_row + zeros, chunk))
     head = [
         "/* Generated from a bundle's TorchScript by surrogate-fmu; see kernels.h for the layout of the weights. */",
-        *(["#ifndef SF_FLOAT64", '#error "this model was generated for float64: compile with -DSF_FLOAT64"', "#endif"] if float64 else []),
+        *(
+            ["#ifndef SF_FLOAT64", '#error "this model was generated for float64: compile with -DSF_FLOAT64"', "#endif"]
+            if float64
+            else []
+        ),
         *([] if float64 else ["#ifdef SF_FLOAT64", '#error "this model was generated for float32"', "#endif"]),
         '#include "kernels.h"',
         "",
@@ -61,8 +65,17 @@ def emit_model(functions: list[ModelFunction], dims: dict[str, int], float64: bo
     ]
     members = [f"    .{name} = {size}," for name, size in dims.items()]
     members += ["    .work_size = work_size,", *(f"    .{f.name} = {f.name}," for f in functions)]
-    table = ["static const sf_model model = {", *members, "};", "", "const sf_model *SF_MODEL_ENTRY(void)", "{", "    return &model;", "}"]
-    text = "\n".join([*head, *parts, *wrappers, _work_size(needs), *table, ""])
+    table = [
+        "static const sf_model model = {",
+        *members,
+        "};",
+        "",
+        "const sf_model *SF_MODEL_ENTRY(void)",
+        "{",
+        "    return &model;",
+        "}",
+    ]
+    text = "\n".join([*head, library.text(), *parts, *wrappers, _work_size(needs), *table, ""])
     return text, {NAME: weights.content()}
 
 

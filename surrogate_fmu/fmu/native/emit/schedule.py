@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from surrogate_fmu.fmu.native.graph import Graph, Map, Node, Value
+from surrogate_fmu.fmu.native.graph import Graph, Map, Node, Value, View
 
 
 @dataclass
@@ -13,19 +13,22 @@ class Step:
 
 
 def schedule(graph: Graph) -> list[Step]:
-    """The steps of a graph in order. Views and reshapes are steps of their own, as some take a copy."""
+    """The steps of a graph in order. Views are no steps: they say how others read."""
     steps: list[Step] = []
     # The step from which on a value can be read.
-    ready: dict[Value, int] = {value: -1 for value in graph.inputs}
+    ready: dict[Value, int] = dict.fromkeys(graph.inputs, -1)
     for node in graph.nodes:
         needed = max([ready.get(value, -1) for value in node.inputs], default=-1)
+        if isinstance(node, View):
+            # A loop cannot view what it calculates itself.
+            ready[node.output] = needed + 1 if needed >= 0 else -1
+            continue
         index = _step_to_join(steps, node, needed) if isinstance(node, Map) else None
         if index is None:
             steps.append(Step([node]))
             index = len(steps) - 1
         else:
             steps[index].nodes.append(node)
-        # A view is a step after the loop that calculates what it views, so that no loop reads its own results elsewhere.
         ready[node.output] = index
     return steps
 

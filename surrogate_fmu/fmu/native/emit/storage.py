@@ -101,5 +101,3 @@ class Storage:
                 placed.append(buffer)
             totals.append(-(-max([b.offset + b.size for b in placed], default=0) // _ALIGNMENT) * _ALIGNMENT)
         return totals[0], totals[1]
-
-

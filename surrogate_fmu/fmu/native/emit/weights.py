@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate_fmu.fmu.native.graph import Constant
+from surrogate_fmu.fmu.native.graph import Constant, constant
 
 NAME = "sf_weights"
 BLOCK = 16
@@ -22,6 +22,7 @@ class WeightPool:
         self._arrays: list[NDArray[np.floating]] = []
         self._offsets: dict[tuple[bytes, int], int] = {}
         self._known: dict[tuple[Constant, bool], int] = {}
+        self._transposes: dict[Constant, Constant] = {}
         self._size = 0
 
     def plain(self, constant: Constant) -> int:
@@ -40,6 +41,12 @@ class WeightPool:
             padded[:, :outputs] = weight.array
             self._known[key] = self._add(padded.reshape(inputs, -1, BLOCK).transpose(1, 0, 2).reshape(-1))
         return self._known[key]
+
+    def transposed(self, weight: Constant) -> Constant:
+        """The transpose of a weight; one for all uses of it."""
+        if weight not in self._transposes:
+            self._transposes[weight] = constant(np.ascontiguousarray(weight.array.T))
+        return self._transposes[weight]
 
     def content(self) -> bytes:
         """The array, little-endian; never empty, as C has no empty arrays."""

@@ -41,10 +41,12 @@ def from_image(scope: Scope, x: Traced, value: Value, rank: int) -> Traced:
 
 def _numbers(scope: Scope, rank: int, defaults: tuple[int, ...], *numbers: Any) -> list[tuple[int, int]]:
     pairs = [pair(scope, number, rank) for number in numbers]
-    return [(default if rows == -1 and rank == 1 else rows, columns) for default, (rows, columns) in zip(defaults, pairs, strict=True)]
+    return [
+        (default if rows == -1 and rank == 1 else rows, columns) for default, (rows, columns) in zip(defaults, pairs, strict=True)
+    ]
 
 
-@rule("conv1d", "conv2d")
+@rule("conv1d", "conv2d", "_convolution_mode")
 def _conv(scope: Scope, x: Traced, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Traced:
     scope.fixed(weight, "weight")
     rank = weight.dim() - 2
@@ -60,7 +62,12 @@ def _conv(scope: Scope, x: Traced, weight: Any, bias: Any, stride: Any, padding:
     out = [(padded.shape[1 + i] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1 for i in range(2)]
     if min(out) < 1:
         scope.refuse(f"has a kernel of {kernel} over an image of {padded.shape[1:]}")
-    axes = [Axis(out[0], 1, strides[0]), Axis(out[1], 2, strides[1]), Axis(kernel[0], 1, dilations[0]), Axis(kernel[1], 2, dilations[1])]
+    axes = [
+        Axis(out[0], 1, strides[0]),
+        Axis(out[1], 2, strides[1]),
+        Axis(kernel[0], 1, dilations[0]),
+        Axis(kernel[1], 2, dilations[1]),
+    ]
     result = _by_windows(scope, padded, (0, 0), axes, weight.reshape(*weight.shape[:2], *kernel), bias, groups)
     return from_image(scope, x, scope.builder.permute(result, [2, 0, 1]), rank)
 
@@ -110,10 +117,19 @@ def _conv_transpose(
     # (in, out / groups, ...) to (out, in / groups, ...)
     weight = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], *kernel).transpose(1, 2).flatten(0, 1)
     image = as_image(scope, x, rank)
-    size = [
-        (image.shape[1 + i] - 1) * strides[i] - 2 * pads[i] + dilations[i] * (kernel[i] - 1) + extra[i] + 1 for i in range(2)
+    size = [(image.shape[1 + i] - 1) * strides[i] - 2 * pads[i] + dilations[i] * (kernel[i] - 1) + extra[i] + 1 for i in range(2)]
+    plain = not any((*pads, *extra)) and set(dilations) == {1}
+    if image.shape[1:] == (1, 1) and groups == 1 and plain:
+        # One pixel: the output is the kernel, summed over the channels.
+        matrix = constant_of(weight.permute(1, 2, 3, 0).reshape(weight.shape[1], -1))
+        spread = builder.linear(builder.reshape(image, (image.shape[0],)), matrix)
+        whole = builder.reshape(spread, (*kernel, weight.shape[0]))
+        whole = whole if bias is None else builder.map(Function.ADD, whole, constant_of(bias))
+        return from_image(scope, x, builder.permute(whole, [2, 0, 1]), rank)
+    phases = [
+        [_Phase(p, size[i], strides[i], pads[i], dilations[i], kernel[i]) for p in range(min(strides[i], size[i]))]
+        for i in range(2)
     ]
-    phases = [[_Phase(p, size[i], strides[i], pads[i], dilations[i], kernel[i]) for p in range(min(strides[i], size[i]))] for i in range(2)]
     low = [max(0, *(phase.low for phase in phases[i])) for i in range(2)]
     high = [max(0, *(phase.high - image.shape[1 + i] + 1 for phase in phases[i])) for i in range(2)]
     padded = builder.pad(image, [0, *low], [0, *high])
@@ -121,7 +137,12 @@ def _conv_transpose(
     for rows in phases[0]:
         for columns in phases[1]:
             if rows.taps and columns.taps:
-                axes = [Axis(rows.size, 1), Axis(columns.size, 2), Axis(len(rows.taps), 1, rows.step), Axis(len(columns.taps), 2, columns.step)]
+                axes = [
+                    Axis(rows.size, 1),
+                    Axis(columns.size, 2),
+                    Axis(len(rows.taps), 1, rows.step),
+                    Axis(len(columns.taps), 2, columns.step),
+                ]
                 taps = weight[:, :, rows.taps][:, :, :, columns.taps]
                 starts = (low[0] + rows.start, low[1] + columns.start)
                 value = _by_windows(scope, padded, starts, axes, taps, bias, groups)
@@ -150,7 +171,17 @@ class _Phase:
 
 @rule("_convolution", "convolution")
 def _convolution(
-    scope: Scope, x: Traced, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int, *_: Any
+    scope: Scope,
+    x: Traced,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    *_: Any,
 ) -> Traced:
     if transposed:
         return _conv_transpose(scope, x, weight, bias, stride, padding, output_padding, groups, dilation)

@@ -8,7 +8,7 @@ from surrogate_fmu.fmu.native.functions import Function
 from surrogate_fmu.fmu.native.lowering.numbers import batch_arithmetic, compare_batch, is_same
 from surrogate_fmu.fmu.native.lowering.rules import rule
 from surrogate_fmu.fmu.native.lowering.scope import Operand, Scope
-from surrogate_fmu.fmu.native.lowering.tensor import BATCH, Traced
+from surrogate_fmu.fmu.native.lowering.tensor import UNKNOWN, BatchSize, Traced
 
 
 def _scaled(scope: Scope, operand: Operand, factor: float) -> Operand:
@@ -26,21 +26,21 @@ def _add(scope: Scope, a: Any, b: Any, alpha: Any = 1) -> Any:
         a, b, kind = b, a, "sub"
         a, alpha = _scaled(scope, a, 1) if alpha == 1 else a, alpha
     if not isinstance(a, Traced) and not isinstance(b, Traced):
-        return batch_arithmetic(scope, kind, a, b)
+        return batch_arithmetic(kind, a, b)
     return scope.elementwise(Function.ADD if kind == "add" else Function.SUB, a, _scaled(scope, b, alpha))
 
 
 @rule("mul")
 def _mul(scope: Scope, a: Any, b: Any) -> Any:
     if not isinstance(a, Traced) and not isinstance(b, Traced):
-        return batch_arithmetic(scope, "mul", a, b)
+        return batch_arithmetic("mul", a, b)
     return scope.elementwise(Function.MUL, a, b)
 
 
 @rule("div", "true_divide")
 def _div(scope: Scope, a: Any, b: Any, rounding: str | None = None) -> Any:
     if not isinstance(a, Traced) and not isinstance(b, Traced):
-        return batch_arithmetic(scope, "div", a, b)
+        return batch_arithmetic("div", a, b)
     quotient = scope.elementwise(Function.DIV, a, b, dtype=torch.float32)
     if rounding is None:
         return quotient
@@ -103,7 +103,12 @@ def _unary(scope: Scope, a: Traced) -> Traced:
     return scope.elementwise(_UNARY[name], a, dtype=a.dtype if whole else torch.float32)
 
 
-_ORDER = {"lt": (Function.LESS, False), "le": (Function.LESS_EQUAL, False), "gt": (Function.LESS, True), "ge": (Function.LESS_EQUAL, True)}
+_ORDER = {
+    "lt": (Function.LESS, False),
+    "le": (Function.LESS_EQUAL, False),
+    "gt": (Function.LESS, True),
+    "ge": (Function.LESS_EQUAL, True),
+}
 
 
 @rule(*_ORDER)
@@ -120,7 +125,7 @@ def _equal(scope: Scope, a: Any, b: Any) -> Any:
     differ = scope.operation == "aten::ne"
     if not isinstance(a, Traced) and not isinstance(b, Traced):
         same = is_same(scope, a, b)
-        return same if same is BATCH else same != differ
+        return same if same is UNKNOWN else same != differ
     return scope.elementwise(Function.NOT_EQUAL if differ else Function.EQUAL, a, b, dtype=torch.bool)
 
 
@@ -132,7 +137,7 @@ def _is(scope: Scope, a: Any, b: Any) -> bool:
 @rule("__not__", "logical_not", "bitwise_not")
 def _not(scope: Scope, a: Any) -> Any:
     if not isinstance(a, Traced):
-        return a if a is BATCH else not a
+        return a if isinstance(a, BatchSize) else not a
     if scope.operation == "aten::bitwise_not" and a.dtype is not torch.bool:
         scope.refuse("inverts the bits of whole numbers")
     return scope.elementwise(Function.NOT, a, dtype=torch.bool)
@@ -141,7 +146,7 @@ def _not(scope: Scope, a: Any) -> Any:
 @rule("logical_and", "bitwise_and", "__and__", "logical_or", "bitwise_or", "__or__")
 def _logical(scope: Scope, a: Any, b: Any) -> Any:
     if not isinstance(a, Traced) and not isinstance(b, Traced):
-        return BATCH
+        return UNKNOWN
     if "logical" not in scope.operation and promoted_to_bool(a, b) is False:
         scope.refuse("combines the bits of whole numbers")
     return scope.elementwise(Function.AND if "and" in scope.operation else Function.OR, a, b, dtype=torch.bool)

@@ -5,16 +5,17 @@ argument and every layer; those over unknown values are refused.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from surrogate_fmu.fmu.native.graph import Graph, Rows, Value
+from surrogate_fmu.fmu.native.lowering.mutation import ChangedMemory
 from surrogate_fmu.fmu.native.lowering.rules import RULES
 from surrogate_fmu.fmu.native.lowering.scope import Scope
-from surrogate_fmu.fmu.native.lowering.tensor import BATCH, BatchSize, Traced
+from surrogate_fmu.fmu.native.lowering.tensor import BatchSize, Traced
 
 _MAX_TRIPS = 10_000
 _RANDOM = re.compile(r"aten::(rand|bernoulli|normal|dropout|multinomial|poisson|uniform|exponential|alpha_dropout|feature_)")
@@ -26,6 +27,7 @@ class Interpreter:
     def __init__(self, method: str) -> None:
         self.scope = Scope(method)
         self.known: dict[str, Any] = {}
+        self.changed = ChangedMemory(self.scope.builder)
 
     def lower(self, graph: Any, dims: Sequence[int]) -> Graph:
         """The intermediate form of a graph over inputs (batch, dim) and a tuple of outputs (batch, dim).
@@ -44,6 +46,8 @@ class Interpreter:
             self.scope.operation, self.scope.position = "the result", ""
             if isinstance(tensor, Tensor):
                 self.scope.refuse("does not have the batch as its first axis")
+            if self.changed.is_stale(tensor.value):
+                self.scope.refuse("has been changed in place through another name; clone it before")
             if tensor.batch_axis != 0 or tensor.rank != 2:
                 self.scope.refuse(f"has the shape {tensor.shape}, not (batch, features)")
             outputs.append(tensor.value)
@@ -67,6 +71,9 @@ class Interpreter:
             self._loop(node, outputs)
         else:
             arguments = [self.known[value.debugName()] for value in node.inputs()]
+            reads = kind not in _STRUCTURAL and kind not in _OWN
+            if reads and any(self.changed.is_stale(tensor.value) for tensor in _tensors(arguments)):
+                self.scope.refuse("reads a tensor that has been changed in place through another name; clone it before")
             results = self._apply(kind, node, arguments)
             if len(outputs) == 1:
                 self.known[outputs[0]] = results
@@ -79,6 +86,8 @@ class Interpreter:
             return structural(arguments)
         if kind == "prim::RaiseException":
             self.scope.refuse(f"raises: {arguments[0] if arguments else 'an error'}")
+        if kind not in RULES and kind.endswith("_") and not kind.endswith("__") and isinstance(arguments[0], Traced):
+            return self._in_place(kind, arguments)
         lowering = RULES.get(kind)
         if _is_known(arguments):
             if _RANDOM.match(kind) and kind not in RULES:
@@ -90,6 +99,20 @@ class Interpreter:
                 self.scope.refuse("draws random numbers; a generator's only randomness is its latents z")
             self.scope.refuse("is not among the operations that native code has")
         return lowering(self.scope, *arguments)
+
+    def _in_place(self, kind: str, arguments: list[Any]) -> Any:
+        lowering = RULES.get(kind.removesuffix("_"))
+        if lowering is None:
+            self.scope.refuse("is not among the operations that native code has")
+        self.scope.operation = kind.removesuffix("_")
+        target = arguments[0]
+        result = lowering(self.scope, *arguments)
+        self.scope.operation = kind
+        if result.value is not target.value:
+            self.changed.overwrite(target.value)
+        # All names of the tensor mean the result from here on.
+        self.known = {name: _renamed(known, target, result) for name, known in self.known.items()}
+        return result
 
     def _condition(self, node: Any, outputs: list[str]) -> None:
         condition = self.known[next(iter(node.inputs())).debugName()]
@@ -142,6 +165,23 @@ def position_of(node: Any) -> str:
     return f"{re.sub(r'.*code/__torch__/', '', file)}, line {line}"
 
 
+def _renamed(known: Any, target: Traced, result: Traced) -> Any:
+    """What a name means, in lists too, once the target has become the result."""
+    if isinstance(known, list):
+        known[:] = [_renamed(item, target, result) for item in known]
+    elif isinstance(known, tuple):
+        return tuple(_renamed(item, target, result) for item in known)
+    return result if known is target else known
+
+
+def _tensors(argument: Any) -> Iterator[Traced]:
+    if isinstance(argument, list | tuple):
+        for item in argument:
+            yield from _tensors(item)
+    elif isinstance(argument, Traced):
+        yield argument
+
+
 def _is_known(argument: Any) -> bool:
     if isinstance(argument, list | tuple):
         return all(_is_known(item) for item in argument)
@@ -170,12 +210,14 @@ def _unpack(arguments: list[Any]) -> Any:
     return items[0] if len(items) == 1 else items
 
 
-_STRUCTURAL = {
+_STRUCTURAL: dict[str, Callable[[list[Any]], Any]] = {
     "prim::ListConstruct": list,
     "prim::TupleConstruct": tuple,
     "prim::ListUnpack": _unpack,
     "prim::TupleUnpack": _unpack,
     "prim::TupleIndex": lambda arguments: arguments[0][arguments[1]],
+    "aten::list": lambda arguments: list(arguments[0]),
+    "aten::tensor": lambda arguments: torch.tensor(arguments[0], dtype=arguments[1] if len(arguments) > 1 else None),
     "prim::NumToTensor": lambda arguments: arguments[0],
     "prim::unchecked_cast": lambda arguments: arguments[0],
     "prim::unchecked_unwrap_optional": lambda arguments: arguments[0],
@@ -189,7 +231,13 @@ _STRUCTURAL = {
     "prim::max": lambda arguments: max(arguments[0] if len(arguments) == 1 else arguments),
 }
 
-_OWN = {"aten::__getitem__", "aten::len", "aten::format", "aten::warn", "aten::append", "aten::__contains__", "aten::__range_length"}
+_OWN = {
+    "aten::__getitem__",
+    "aten::len",
+    "aten::format",
+    "aten::warn",
+    "aten::append",
+    "aten::__contains__",
+    "aten::__range_length",
+}
 """Operations on lists and texts, carried out by the rules whether or not the values are known."""
-
-__all__ = ["BATCH", "Interpreter", "position_of"]

@@ -15,7 +15,7 @@ from surrogate_fmu.fmu.native.lowering.tensor import Traced, constant_of
 
 @rule("linear")
 def linear(scope: Scope, x: Any, weight: Any, bias: Any = None) -> Traced:
-    """x (..., in), weight (out, in), bias (out) -> (..., out)"""
+    """x (..., in), weight (out, in), bias (out) -> (..., out)."""
     if isinstance(x, Traced) and isinstance(weight, Tensor) and (bias is None or isinstance(bias, Tensor)):
         scope.row_axis(x, -1)
         addend = None if bias is None else scope.constant(bias)
@@ -50,7 +50,7 @@ def matmul(scope: Scope, a: Any, b: Any) -> Traced:
     if isinstance(a, Traced) and isinstance(b, Tensor):
         return _by_constant(scope, a, b)
     if isinstance(b, Traced) and isinstance(a, Tensor):
-        return transposed(scope, _by_constant(scope, transposed(scope, b), a.transpose(-1, -2)))
+        return permute_last(scope, _by_constant(scope, permute_last(scope, b), a.transpose(-1, -2)))
     # Both depend on the inputs: products of rows and columns, added up.
     if a.axis(-1) is None or b.axis(-2) is None:
         scope.refuse("multiplies along the batch, so that its rows would influence each other")
@@ -65,8 +65,11 @@ def matmul(scope: Scope, a: Any, b: Any) -> Traced:
 
 def transposed(scope: Scope, tensor: Any) -> Any:
     """The last two axes exchanged."""
-    if isinstance(tensor, Tensor):
-        return tensor.transpose(-1, -2)
+    return tensor.transpose(-1, -2) if isinstance(tensor, Tensor) else permute_last(scope, tensor)
+
+
+def permute_last(scope: Scope, tensor: Traced) -> Traced:
+    """The last two axes of a tensor exchanged."""
     order = list(range(tensor.rank))
     order[-2:] = order[-1], order[-2]
     return permute(scope, tensor, order)

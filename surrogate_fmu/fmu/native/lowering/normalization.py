@@ -18,7 +18,16 @@ def _per_channel(x: Traced, numbers: torch.Tensor) -> torch.Tensor:
 
 @rule("batch_norm", "native_batch_norm", "cudnn_batch_norm")
 def _batch_norm(
-    scope: Scope, x: Traced, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float, *_: Any
+    scope: Scope,
+    x: Traced,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
 ) -> Traced:
     if training or running_mean is None:
         scope.refuse("normalises over the batch; call eval() on the module, and keep running statistics")
@@ -28,8 +37,8 @@ def _batch_norm(
     shift = -running_mean.double() * scale
     if bias is not None:
         shift = shift + bias.double()
-    scaled = scope.elementwise(Function.MUL, x, _per_channel(x, scale.float()))
-    return scope.elementwise(Function.ADD, scaled, _per_channel(x, shift.float()))
+    scaled = scope.elementwise(Function.MUL, x, _per_channel(x, scale))
+    return scope.elementwise(Function.ADD, scaled, _per_channel(x, shift))
 
 
 def _normalized(scope: Scope, x: Traced, dims: list[int], eps: float) -> Traced:
@@ -68,11 +77,18 @@ def _group_norm(scope: Scope, x: Traced, groups: int, weight: Any, bias: Any, ep
 
 @rule("instance_norm")
 def _instance_norm(
-    scope: Scope, x: Traced, weight: Any, bias: Any, mean_: Any, var: Any, use_input_stats: bool, momentum: float, eps: float, *_: Any
+    scope: Scope,
+    x: Traced,
+    weight: Any,
+    bias: Any,
+    mean_: Any,
+    var: Any,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    *_: Any,
 ) -> Traced:
     if not use_input_stats:
         return _batch_norm(scope, x, weight, bias, mean_, var, False, momentum, eps)
     normal = _normalized(scope, x, list(range(2, x.rank)), eps)
     return _affine(scope, normal, *(None if p is None else _per_channel(x, p) for p in (weight, bias)))
-
-

@@ -6,10 +6,10 @@ import torch
 
 from surrogate_fmu.fmu.native.lowering.rules import rule
 from surrogate_fmu.fmu.native.lowering.scope import Scope
-from surrogate_fmu.fmu.native.lowering.tensor import BATCH, BatchSize, Traced
+from surrogate_fmu.fmu.native.lowering.tensor import BATCH, UNKNOWN, BatchSize, Traced
 
 
-def batch_arithmetic(scope: Scope, kind: str, a: Any, b: Any) -> Any:
+def batch_arithmetic(kind: str, a: Any, b: Any) -> Any:
     """Arithmetic with the batch size, of which only what leaves it alone is known."""
     if kind == "add" and isinstance(a, list):
         return a + b
@@ -18,12 +18,12 @@ def batch_arithmetic(scope: Scope, kind: str, a: Any, b: Any) -> Any:
         return a
     if b is BATCH and a == neutral and kind in ("add", "mul"):
         return b
-    return scope.refuse("calculates with the size of the batch, which is not known when the code is made")
+    return UNKNOWN
 
 
 @rule("floordiv", "remainder")
 def _whole_division(scope: Scope, a: Any, b: Any) -> Any:
-    return batch_arithmetic(scope, scope.operation.removeprefix("aten::"), a, b)
+    return batch_arithmetic(scope.operation.removeprefix("aten::"), a, b)
 
 
 @rule("size")
@@ -64,7 +64,7 @@ def _contains(scope: Scope, items: Any, item: Any) -> bool:
 
 @rule("__range_length")
 def _range_length(scope: Scope, low: Any, high: Any, step: Any) -> Any:
-    if BATCH in (low, high, step):
+    if any(isinstance(bound, BatchSize) for bound in (low, high, step)):
         scope.refuse("loops over the batch")
     return len(range(low, high, step))
 
@@ -97,7 +97,7 @@ def _no(scope: Scope, *arguments: Any) -> bool:
 
 
 def is_same(scope: Scope, a: Any, b: Any) -> Any:
-    """Whether two sizes, or lists of them, are equal; BATCH where that depends on the batch size."""
+    """Whether two sizes, or lists of them, are equal; UNKNOWN where that depends on the batch size."""
     if isinstance(a, list | tuple):
         if not isinstance(b, list | tuple) or len(a) != len(b):
             return False
@@ -105,11 +105,12 @@ def is_same(scope: Scope, a: Any, b: Any) -> Any:
         return False if False in answers else next((x for x in answers if isinstance(x, BatchSize)), True)
     if a is BATCH and b is BATCH:
         return True
-    # A size is at least 0, so it is neither a text nor negative nor None.
-    if BATCH in (a, b):
-        other = b if a is BATCH else a
-        return BATCH if isinstance(other, int) and not isinstance(other, bool) and other >= 0 else False
-    return a == b
+    for size, other in ((a, b), (b, a)):
+        if isinstance(size, BatchSize):
+            # A size is at least 0, so it is neither a text nor negative nor None.
+            could_be = isinstance(other, BatchSize) or (isinstance(other, int) and not isinstance(other, bool) and other >= 0)
+            return UNKNOWN if could_be else False
+    return bool(a == b)
 
 
 def compare_batch(kind: str, a: Any, b: Any) -> Any:
@@ -118,5 +119,7 @@ def compare_batch(kind: str, a: Any, b: Any) -> Any:
     mirrored = {"gt": "lt", "lt": "gt", "ge": "le", "le": "ge"}
     if a is BATCH and b is BATCH:
         return kind in ("ge", "le")
+    if UNKNOWN in (a, b):
+        return UNKNOWN
     key = (kind, b) if a is BATCH else (mirrored[kind], a)
-    return low.get(key, BATCH)
+    return low.get(key, UNKNOWN)

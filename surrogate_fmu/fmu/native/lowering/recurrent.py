@@ -28,7 +28,9 @@ def _gru_cell(scope: Scope, x: Traced, h: Traced, w_x: Any, w_h: Any, b_x: Any =
 
 
 @rule("lstm_cell")
-def _lstm_cell(scope: Scope, x: Traced, state: list[Traced], w_x: Any, w_h: Any, b_x: Any = None, b_h: Any = None) -> tuple[Traced, Traced]:
+def _lstm_cell(
+    scope: Scope, x: Traced, state: list[Traced], w_x: Any, w_h: Any, b_x: Any = None, b_h: Any = None
+) -> tuple[Traced, Traced]:
     """Gates i, f, g, o: c' = f c + i g, h' = o tanh(c')."""
     h, c = state
     gates = scope.elementwise(Function.ADD, linear(scope, x, w_x, b_x), linear(scope, h, w_h, b_h))
@@ -48,7 +50,15 @@ def _rnn_cell(scope: Scope, x: Traced, h: Traced, w_x: Any, w_h: Any, b_x: Any =
 
 
 def _layers(
-    scope: Scope, x: Traced, states: list[Traced], weights: list[Any], biases: bool, layers: int, directions: int, batch_first: bool, cell: Any
+    scope: Scope,
+    x: Traced,
+    states: list[Traced],
+    weights: list[Any],
+    biases: bool,
+    layers: int,
+    directions: int,
+    batch_first: bool,
+    cell: Any,
 ) -> tuple[Traced, list[Traced]]:
     """x (time, batch, in) or (batch, time, in), states each (layers, batch, hidden) -> outputs, states at the end."""
     if x.rank != 3:
@@ -80,7 +90,16 @@ def _layers(
 
 @rule("gru", "rnn_tanh", "rnn_relu")
 def _gru(
-    scope: Scope, x: Any, h: Any, weights: Any, biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool = False
+    scope: Scope,
+    x: Any,
+    h: Any,
+    weights: Any,
+    biases: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool = False,
 ) -> tuple[Traced, Traced]:
     if not isinstance(x, Traced) or not isinstance(h, Traced):
         scope.refuse("needs a sequence and a state that have the batch; packed sequences are not supported")
@@ -95,7 +114,16 @@ def _gru(
 
 @rule("lstm")
 def _lstm(
-    scope: Scope, x: Any, states: Any, weights: Any, biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool = False
+    scope: Scope,
+    x: Any,
+    states: Any,
+    weights: Any,
+    biases: bool,
+    layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool = False,
 ) -> tuple[Traced, Traced, Traced]:
     if not isinstance(x, Traced) or not isinstance(states, list | tuple) or not all(isinstance(s, Traced) for s in states):
         scope.refuse("needs a sequence and states that have the batch; packed sequences are not supported")

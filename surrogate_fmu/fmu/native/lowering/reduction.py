@@ -81,7 +81,9 @@ def softmax(scope: Scope, x: Traced, dim: int, dtype: Any = None) -> Traced:
 @rule("logsumexp")
 def _logsumexp(scope: Scope, x: Traced, dims: Any, keep: bool = False) -> Traced:
     highest, _ = reduce_axes(scope, Reduction.MAX, x, dims, True)
-    total, _ = reduce_axes(scope, Reduction.SUM, scope.elementwise(Function.EXP, scope.elementwise(Function.SUB, x, highest)), dims, keep)
+    total, _ = reduce_axes(
+        scope, Reduction.SUM, scope.elementwise(Function.EXP, scope.elementwise(Function.SUB, x, highest)), dims, keep
+    )
     low = reduce_axes(scope, Reduction.MAX, x, dims, keep)[0]
     return scope.elementwise(Function.ADD, scope.elementwise(Function.LOG, total), low)
 

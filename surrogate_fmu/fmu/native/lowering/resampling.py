@@ -17,7 +17,9 @@ from surrogate_fmu.fmu.native.lowering.tensor import Traced
 class _Windows:
     """Pooling windows over an image, the last ones possibly hanging over its edge (ceil mode)."""
 
-    def __init__(self, scope: Scope, x: Traced, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, fill: float) -> None:
+    def __init__(
+        self, scope: Scope, x: Traced, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, fill: float
+    ) -> None:
         self.rank = x.rank - 2
         image = as_image(scope, x, self.rank)
         self.kernel = [max(n, 1) for n in pair(scope, kernel, self.rank)]
@@ -51,14 +53,23 @@ class _Windows:
 
 
 @rule("max_pool1d", "max_pool2d")
-def _max_pool(scope: Scope, x: Traced, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: bool = False) -> Traced:
+def _max_pool(
+    scope: Scope, x: Traced, kernel: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil: bool = False
+) -> Traced:
     windows = _Windows(scope, x, kernel, stride, padding, dilation, ceil, float("-inf"))
     return from_image(scope, x, windows.reduced(scope, Reduction.MAX), windows.rank)
 
 
 @rule("avg_pool1d", "avg_pool2d")
 def _avg_pool(
-    scope: Scope, x: Traced, kernel: Any, stride: Any = None, padding: Any = 0, ceil: bool = False, count_pad: bool = True, divisor: Any = None
+    scope: Scope,
+    x: Traced,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil: bool = False,
+    count_pad: bool = True,
+    divisor: Any = None,
 ) -> Traced:
     windows = _Windows(scope, x, kernel, stride, padding, 1, ceil, 0.0)
     counts = [np.ones(n) for n in windows.out]
@@ -68,7 +79,7 @@ def _avg_pool(
             end = min(start + windows.kernel[i], windows.sizes[i] + windows.pads[i])
             along[o] = end - start if count_pad else min(end, windows.sizes[i]) - max(start, 0)
     count = np.full(windows.out, float(divisor)) if divisor else np.outer(*counts)
-    mean = scope.builder.map(Function.DIV, windows.reduced(scope, Reduction.SUM), constant(count.astype(np.float32)))
+    mean = scope.builder.map(Function.DIV, windows.reduced(scope, Reduction.SUM), constant(count))
     return from_image(scope, x, mean, windows.rank)
 
 
@@ -123,7 +134,7 @@ def _linear(scope: Scope, x: Traced, size: Any, align_corners: bool, *factors: A
         else:
             places = np.maximum((np.arange(out) + 0.5) * scale - 0.5, 0.0)
         low = np.minimum(np.floor(places), last).astype(int)
-        share = (places - low).astype(np.float32).reshape(-1, *[1] * (len(value.shape) - 1 - axis))
+        share = (places - low).reshape(-1, *[1] * (len(value.shape) - 1 - axis))
         below = builder.gather(value, axis, low.tolist())
         above = builder.gather(value, axis, np.minimum(low + 1, last).tolist())
         rise = builder.map(Function.MUL, builder.map(Function.SUB, above, below), constant(share))
@@ -132,7 +143,9 @@ def _linear(scope: Scope, x: Traced, size: Any, align_corners: bool, *factors: A
 
 
 @rule("__interpolate", "__upsample")
-def _interpolate(scope: Scope, x: Traced, size: Any = None, factor: Any = None, mode: str = "nearest", align: Any = None, *_: Any) -> Traced:
+def _interpolate(
+    scope: Scope, x: Traced, size: Any = None, factor: Any = None, mode: str = "nearest", align: Any = None, *_: Any
+) -> Traced:
     rank = x.rank - 2
     sizes = [size] * rank if isinstance(size, int) else size
     factors = [factor] * rank if isinstance(factor, int | float) else factor

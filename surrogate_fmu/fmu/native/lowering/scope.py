@@ -37,9 +37,8 @@ class Scope:
             LoweringError: always.
         """
         place = f" at {self.position}" if self.position else ""
-        raise LoweringError(
-            f"{self.operation}{place}, in the generator's {self.method}, {reason}; change the module, or build with --backend python"
-        )
+        where = f"{self.operation}{place}, in the generator's {self.method}"
+        raise LoweringError(f"{where}, {reason}; change the module, or build with --backend python")
 
     def constant(self, tensor: Tensor) -> Constant:
         """The constant of a tensor; one for all uses of it."""

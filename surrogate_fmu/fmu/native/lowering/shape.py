@@ -10,7 +10,7 @@ from torch import Tensor
 from surrogate_fmu.fmu.native.graph import Value
 from surrogate_fmu.fmu.native.lowering.rules import rule
 from surrogate_fmu.fmu.native.lowering.scope import Scope, promoted
-from surrogate_fmu.fmu.native.lowering.tensor import BATCH, Size, Traced, constant_of
+from surrogate_fmu.fmu.native.lowering.tensor import BATCH, UNKNOWN, Size, Traced, constant_of
 
 
 def reshape_axes(scope: Scope, x: Traced, sizes: Sequence[Any]) -> Traced:
@@ -20,6 +20,8 @@ def reshape_axes(scope: Scope, x: Traced, sizes: Sequence[Any]) -> Traced:
         LoweringError: the batch would be merged with another axis, or its size is fixed.
     """
     sizes = list(sizes)
+    if UNKNOWN in sizes:
+        scope.refuse(f"turns the shape {x.shape} into {sizes}, which merges the batch with another axis")
     if BATCH not in sizes:
         known = prod(size for size in sizes if size != -1)
         if -1 not in sizes or known != x.value.size:
@@ -76,7 +78,7 @@ def _flatten(scope: Scope, x: Traced, start: int = 0, end: int = -1) -> Traced:
     start, end = (dim + x.rank if dim < 0 else dim for dim in (start, end))
     sizes = x.shape
     merged = sizes[start : end + 1]
-    size: Size = BATCH if BATCH in merged else prod(int(s) for s in merged if s is not BATCH)
+    size: Size = BATCH if BATCH in merged else prod(s for s in merged if isinstance(s, int))
     if BATCH in merged and any(s != 1 for s in merged if s is not BATCH):
         scope.refuse(f"merges the batch with other axes of {sizes}")
     return reshape_axes(scope, x, [*sizes[:start], size, *sizes[end + 1 :]])
@@ -86,10 +88,10 @@ def _flatten(scope: Scope, x: Traced, start: int = 0, end: int = -1) -> Traced:
 def _unflatten(scope: Scope, x: Traced, dim: int, sizes: list[int]) -> Traced:
     dim = dim + x.rank if dim < 0 else dim
     total = x.shape[dim]
-    if total is BATCH:
+    if not isinstance(total, int):
         scope.refuse("divides the batch")
     known = prod(size for size in sizes if size != -1)
-    sizes = [int(total) // known if size == -1 else size for size in sizes]
+    sizes = [total // known if size == -1 else size for size in sizes]
     return reshape_axes(scope, x, [*x.shape[:dim], *sizes, *x.shape[dim + 1 :]])
 
 
@@ -159,7 +161,8 @@ def _expand(scope: Scope, x: Any, sizes: Any, implicit: bool = False) -> Traced:
     own_sizes = [1] * lead + x.shape
     rows = [own if size == -1 else size for own, size in zip(own_sizes, sizes, strict=True)]
     rows.pop(axis)
-    return x.with_value(scope.builder.expand(x.value, tuple(int(size) for size in rows)), axis)
+    tensor: Traced = x
+    return tensor.with_value(scope.builder.expand(tensor.value, tuple(int(size) for size in rows)), axis)
 
 
 @rule("repeat", "tile")
@@ -175,7 +178,8 @@ def _repeat(scope: Scope, x: Any, counts: list[Any]) -> Traced:
     value = scope.builder.reshape(x.value, (*[1] * (len(counts) - len(x.value.shape)), *x.value.shape))
     for a, count in enumerate(counts):
         value = scope.builder.concatenate([value] * count, a)
-    return x.with_value(value, axis)
+    tensor: Traced = x
+    return tensor.with_value(value, axis)
 
 
 @rule("slice", "narrow")
@@ -232,11 +236,11 @@ def _index(scope: Scope, x: Any, indices: list[Any]) -> Traced:
     return _index_select(scope, x, dim, index)
 
 
-@rule("split", "split_with_sizes", "chunk", "tensor_split")
+@rule("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
 def _split(scope: Scope, x: Traced, sizes: Any, dim: int = 0) -> list[Traced]:
     axis = scope.row_axis(x, dim)
     total = x.value.shape[axis]
-    if scope.operation in ("aten::chunk", "aten::tensor_split"):
+    if "chunk" in scope.operation or scope.operation == "aten::tensor_split":
         if not isinstance(sizes, int) or (scope.operation == "aten::tensor_split" and total % sizes):
             scope.refuse("splits into unequal parts; use split")
         sizes = -(-total // sizes)
@@ -264,7 +268,7 @@ def _cat(scope: Scope, tensors: list[Any], dim: int = 0) -> Traced:
 def _stack(scope: Scope, tensors: list[Any], dim: int = 0) -> Traced:
     first = next(t for t in tensors if isinstance(t, Traced))
     dim = dim + first.rank + 1 if dim < 0 else dim
-    grown = []
+    grown: list[Any] = []
     for tensor in tensors:
         if isinstance(tensor, Tensor):
             grown.append(tensor.unsqueeze(dim))
@@ -341,5 +345,3 @@ def _create(scope: Scope, *arguments: Any) -> Traced:
     axis = list(sizes).index(BATCH)
     shape = tuple(scope.whole(size, "size") for i, size in enumerate(sizes) if i != axis)
     return Traced(scope.builder.expand(constant_of(torch.tensor(fill)), shape), axis, torch.float32)
-
-

@@ -9,13 +9,17 @@ from surrogate_fmu.fmu.native.graph import Constant, Value, constant
 
 
 class BatchSize:
-    """The size of the batch: symbolic, so it equals itself and nothing that is known."""
+    """The size of the batch, or a number calculated from it: symbolic, so it equals itself and nothing that is known."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __repr__(self) -> str:
-        return "batch"
+        return self.text
 
 
-BATCH = BatchSize()
+BATCH = BatchSize("batch")
+UNKNOWN = BatchSize("number that depends on the batch")
 
 Size = int | BatchSize
 
