@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -10,6 +11,7 @@ from surrogate_fmu.errors import SurrogateError
 
 VERBS = ("record", "train", "build", "verify", "serve", "inspect")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_READER_GONE = 141  # 128 + SIGPIPE
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,13 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; errors of the package become a sentence on stderr and their exit code."""
     parsed = make_parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return status
     except SurrogateError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:  # as with `surrogate-fmu inspect X | head`
+        # What is still in the buffer has nowhere to go, and would raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
 
 
 if __name__ == "__main__":
