@@ -5,6 +5,7 @@ sources give equal bytes. Libraries are kept by the digest of all that goes into
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -60,13 +61,16 @@ def compile_library(sources: CSources, target: Target) -> bytes:
         BuildError: ziglang is not installed, or the compiler reports something.
     """
     compiler, version = _compiler()
-    kept = _cache_folder() / f"{_digest(sources, target, version)}{target.suffix}"
-    if kept.is_file():
-        kept.touch()
+    cache = _cache_folder()
+    kept = None if cache is None else cache / f"{_digest(sources, target, version)}{target.suffix}"
+    if kept is not None and kept.is_file():
+        with contextlib.suppress(OSError):
+            kept.touch()  # the oldest are thrown away first
         return kept.read_bytes()
     with tempfile.TemporaryDirectory(prefix="surrogate_fmu_") as name:
         library = _build(compiler, sources, target, Path(name))
-    _keep(kept, library)
+    if kept is not None:
+        _keep(kept, library)
     return library
 
 
@@ -184,8 +188,14 @@ def _digest(sources: CSources, target: Target, version: str) -> str:
     return total.hexdigest()
 
 
-def _cache_folder() -> Path:
-    root = os.environ.get("SURROGATE_FMU_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _cache_folder() -> Path | None:
+    """None where there is no place that is this user's own."""
+    root = os.environ.get("SURROGATE_FMU_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    if root is None:
+        try:
+            root = str(Path.home() / ".cache")
+        except RuntimeError:
+            return None
     return Path(root) / "surrogate-fmu" / "libraries"
 
 
