@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all check format stubs clean
+.PHONY: help demo test test-all check format stubs fmus clean
 help:
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
@@ -34,6 +34,9 @@ check: $(VENV)/installed ## format, lint, types, layers, generated code
 format: $(VENV)/installed ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fmus: $(VENV)/installed ## build and verify the FMUs of everything under models/, into build/fmus
+	$(BIN)/python build_tools/build_fmus.py
 
 stubs: $(VENV)/installed ## generate the gRPC code from proto/
 	$(BIN)/python build_tools/generate_stubs.py

@@ -9,7 +9,10 @@ of FMUs with a fault.
 """
 
 import argparse
+import contextlib
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,11 +70,25 @@ def jobs(models: Path, only: str | None, backend: Backend | None, fmi: FmiVersio
 def faults(job: Job, path: Path) -> list[str]:
     """What is wrong with a built FMU, in sentences."""
     found = [f"FMPy: {problem}" for problem in validate_fmu(str(path))]
-    again = job.build(path.with_suffix(".again"))
-    if again.read_bytes() != path.read_bytes():
-        found.append("a second build gave other bytes")
-    again.unlink()
+    with tempfile.TemporaryDirectory() as folder, without_cache(folder):
+        again = job.build(Path(folder) / path.name)
+        if again.read_bytes() != path.read_bytes():
+            found.append("a second build gave other bytes")
     return found + differences(job.bundle, path)
+
+
+@contextlib.contextmanager
+def without_cache(folder: str) -> Iterator[None]:
+    """Libraries are linked anew, not taken from where the last build kept them."""
+    before = os.environ.get("SURROGATE_FMU_CACHE")
+    os.environ["SURROGATE_FMU_CACHE"] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SURROGATE_FMU_CACHE"]
+        else:
+            os.environ["SURROGATE_FMU_CACHE"] = before
 
 
 def differences(bundle: Bundle, path: Path) -> list[str]:

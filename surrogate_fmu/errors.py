@@ -20,7 +20,8 @@
             └── ServiceFullError           it holds as many sessions as it may
 
 A message says what came, what was expected and what to do. The class decides the exit code here, the gRPC status in
-`surrogate_fmu.service.status` and the FMI status in `surrogate_fmu.fmu.python.slave`; nothing else maps errors.
+`surrogate_fmu.service.status` and the FMI status in `surrogate_fmu.fmu.python.slave` and, for native FMUs, in
+`fmu/native/c/session.h`; nothing else maps errors.
 """
 
 from typing import ClassVar

@@ -5,6 +5,7 @@ sources give equal bytes. Libraries are kept by the digest of all that goes into
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -24,6 +25,7 @@ _SESSION = ("-O2", "-ffp-contract=off", "-fno-math-errno")
 _MODEL = ("-O3", "-ffp-contract=fast", "-fno-math-errno")
 _TIMEOUT_S = 900  # a cold cache on a loaded machine builds the C runtime of Windows first
 _CACHE_MAX = 200  # libraries
+_RECIPE = 1  # counts changes of how libraries are made that no flag and no source shows
 
 # What a DLL takes from the C runtime that every Windows has.
 _MSVCRT_EXPORTS = """
@@ -59,13 +61,16 @@ def compile_library(sources: CSources, target: Target) -> bytes:
         BuildError: ziglang is not installed, or the compiler reports something.
     """
     compiler, version = _compiler()
-    kept = _cache_folder() / f"{_digest(sources, target, version)}{target.suffix}"
-    if kept.is_file():
-        kept.touch()
+    cache = _cache_folder()
+    kept = None if cache is None else cache / f"{_digest(sources, target, version)}{target.suffix}"
+    if kept is not None and kept.is_file():
+        with contextlib.suppress(OSError):
+            kept.touch()  # the oldest are thrown away first
         return kept.read_bytes()
     with tempfile.TemporaryDirectory(prefix="surrogate_fmu_") as name:
         library = _build(compiler, sources, target, Path(name))
-    _keep(kept, library)
+    if kept is not None:
+        _keep(kept, library)
     return library
 
 
@@ -94,7 +99,16 @@ def _build(compiler: Path, sources: CSources, target: Target, folder: Path) -> b
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(compile_object, objects))
     _link(compiler, target, [name for name, _ in objects], folder)
-    return (folder / f"library{target.suffix}").read_bytes()
+    library = (folder / f"library{target.suffix}").read_bytes()
+    return _without_time(library) if target.is_windows else library
+
+
+def _without_time(dll: bytes) -> bytes:
+    """A DLL whose header does not say when it was linked (Microsoft PE format, COFF file header: TimeDateStamp)."""
+    header = int.from_bytes(dll[0x3C:0x40], "little")
+    if dll[header : header + 4] != b"PE\0\0":
+        raise BuildError("the linker wrote a Windows library without a PE header; install ziglang again")
+    return dll[: header + 8] + bytes(4) + dll[header + 12 :]
 
 
 def _model_flags(kernels: Kernels) -> list[str]:
@@ -165,7 +179,7 @@ def _compiler() -> tuple[Path, str]:
 
 
 def _digest(sources: CSources, target: Target, version: str) -> str:
-    total = hashlib.sha256(repr((version, target, _COMMON, _SESSION, _MODEL, _MSVCRT_EXPORTS, sources.defines)).encode())
+    total = hashlib.sha256(repr((_RECIPE, version, target, _COMMON, _SESSION, _MODEL, _MSVCRT_EXPORTS, sources.defines)).encode())
     for part in (sources.session, sources.model, sources.headers, sources.weights):
         for name in sorted(part):
             value = part[name]
@@ -174,8 +188,14 @@ def _digest(sources: CSources, target: Target, version: str) -> str:
     return total.hexdigest()
 
 
-def _cache_folder() -> Path:
-    root = os.environ.get("SURROGATE_FMU_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def _cache_folder() -> Path | None:
+    """None where there is no place that is this user's own."""
+    root = os.environ.get("SURROGATE_FMU_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    if root is None:
+        try:
+            root = str(Path.home() / ".cache")
+        except RuntimeError:
+            return None
     return Path(root) / "surrogate-fmu" / "libraries"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from tests.fmu.native_fmu.conftest import FOLDER
 
@@ -21,9 +21,9 @@ CALLS, SEEDS = 400_000, 6
 
 
 @pytest.fixture(scope="module")
-def sources(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(toy_bundle: Bundle, fmi: FmiVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
-    config = BuildConfig(with_sources=True, ensemble=3, external_latents=True)
+    config = BuildConfig(fmi=fmi, with_sources=True, ensemble=3, external_latents=True)
     zipfile.ZipFile(build_native_fmu(toy_bundle, folder / "a.fmu", config)).extractall(folder)
     return folder / "sources"
 
@@ -31,13 +31,16 @@ def sources(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def build(sources: Path, name: str, *flags: str) -> Path:
     program = sources / name
     files = [str(path) for path in sorted(sources.glob("*.c"))]
+    version = ["-DFUZZ_FMI3"] if (sources / "fmi3.c").is_file() else []
     command = [
         "gcc",
+        *version,
         "-std=c11",
         "-g",
         "-Wno-psabi",
         *flags,
         f"-I{sources}",
+        f"-I{FOLDER}",
         "-o",
         str(program),
         str(FOLDER / "fuzz.c"),

@@ -27,6 +27,11 @@ enum { SF_BLOCK = 16, SF_QUARTERED = 16 };
 #define SF_ROWS 2
 #endif
 
+/* For whoever compiles these sources without -ffp-contract=off: fused multiply-adds would round differently. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 /* SF_BLOCK numbers. */
 #if defined(__GNUC__)
 typedef real sf_block __attribute__((vector_size(SF_BLOCK * sizeof(real)), aligned(sizeof(real)), may_alias));
@@ -44,26 +49,26 @@ typedef struct { real value[SF_BLOCK]; } sf_block;
     do { const sf_block b_ = (b); for (int j_ = 0; j_ < SF_BLOCK; j_++) (sum).value[j_] += b_.value[j_]; } while (0)
 #endif
 
-/* The first `count` numbers from p, then zeros; none for NULL. */
-static inline sf_block sf_load_some(const real *p, ptrdiff_t count)
+/* The first `count` numbers from p, then zeros; none for NULL. Blocks go by pointer: how a compiler passes vectors that are
+ * wider than the machine's depends on its options. */
+static SF_ALWAYS_INLINE void sf_load_some(sf_block *block, const real *p, ptrdiff_t count)
 {
     real some[SF_BLOCK] = {0};
-    if (p && count >= SF_BLOCK)
-        return SF_LOAD(p);
-    if (p)
-        memcpy(some, p, (size_t)count * sizeof(real));
-    return SF_LOAD(some);
-}
-
-static inline void sf_store_some(real *p, sf_block block, ptrdiff_t count)
-{
-    real some[SF_BLOCK];
-    if (count >= SF_BLOCK) {
-        SF_STORE(p, block);
+    if (p && count >= SF_BLOCK) {
+        *block = SF_LOAD(p);
         return;
     }
-    SF_STORE(some, block);
-    memcpy(p, some, (size_t)count * sizeof(real));
+    if (p)
+        memcpy(some, p, (size_t)count * sizeof(real));
+    *block = SF_LOAD(some);
+}
+
+static SF_ALWAYS_INLINE void sf_store_some(real *p, const sf_block *block, ptrdiff_t count)
+{
+    if (count >= SF_BLOCK)
+        SF_STORE(p, *block);
+    else
+        memcpy(p, block, (size_t)count * sizeof(real));
 }
 
 /* One row, four panels. */
@@ -71,9 +76,11 @@ static inline void sf_row_by_four(real *y, const real *restrict x, const real *r
                                   const real *addend, ptrdiff_t in, ptrdiff_t width)
 {
     const real *w0 = weight, *w1 = w0 + in * SF_BLOCK, *w2 = w1 + in * SF_BLOCK, *w3 = w2 + in * SF_BLOCK;
-    sf_block s0 = sf_load_some(addend, SF_BLOCK), s1 = sf_load_some(addend ? addend + SF_BLOCK : 0, SF_BLOCK);
-    sf_block s2 = sf_load_some(addend ? addend + 2 * SF_BLOCK : 0, SF_BLOCK);
-    sf_block s3 = sf_load_some(addend ? addend + 3 * SF_BLOCK : 0, width - 3 * SF_BLOCK);
+    sf_block s0, s1, s2, s3;
+    sf_load_some(&s0, addend, SF_BLOCK);
+    sf_load_some(&s1, addend ? addend + SF_BLOCK : 0, SF_BLOCK);
+    sf_load_some(&s2, addend ? addend + 2 * SF_BLOCK : 0, SF_BLOCK);
+    sf_load_some(&s3, addend ? addend + 3 * SF_BLOCK : 0, width - 3 * SF_BLOCK);
     for (ptrdiff_t i = 0; i < in; i++) {
         const real xi = x[i];
         SF_ADD_PRODUCT(s0, xi, SF_LOAD(w0 + i * SF_BLOCK));
@@ -84,7 +91,7 @@ static inline void sf_row_by_four(real *y, const real *restrict x, const real *r
     SF_STORE(y, s0);
     SF_STORE(y + SF_BLOCK, s1);
     SF_STORE(y + 2 * SF_BLOCK, s2);
-    sf_store_some(y + 3 * SF_BLOCK, s3, width - 3 * SF_BLOCK);
+    sf_store_some(y + 3 * SF_BLOCK, &s3, width - 3 * SF_BLOCK);
 }
 
 /* One row, one panel, the inputs in four quarters. */
@@ -94,7 +101,10 @@ static inline void sf_row_quartered(real *y, const real *restrict x, const real 
     const ptrdiff_t quarter = in / 4;
     const real *x1 = x + quarter, *x2 = x1 + quarter, *x3 = x2 + quarter;
     const real *w1 = weight + quarter * SF_BLOCK, *w2 = w1 + quarter * SF_BLOCK, *w3 = w2 + quarter * SF_BLOCK;
-    sf_block s0 = sf_load_some(addend, width), s1 = sf_load_some(0, 0), s2 = s1, s3 = s1;
+    sf_block s0, s1, s2, s3;
+    sf_load_some(&s0, addend, width);
+    sf_load_some(&s1, 0, 0);
+    s2 = s3 = s1;
     for (ptrdiff_t i = 0; i < quarter; i++) {
         SF_ADD_PRODUCT(s0, x[i], SF_LOAD(weight + i * SF_BLOCK));
         SF_ADD_PRODUCT(s1, x1[i], SF_LOAD(w1 + i * SF_BLOCK));
@@ -106,39 +116,48 @@ static inline void sf_row_quartered(real *y, const real *restrict x, const real 
     SF_ADD(s0, s1);
     SF_ADD(s0, s2);
     SF_ADD(s0, s3);
-    sf_store_some(y, s0, width);
+    sf_store_some(y, &s0, width);
 }
 
-/* `count` rows, a number known to the compiler, one panel, inputs from `first` to `last`; `continued` adds to what y holds. */
+/* `count` rows, a number known to the compiler, one panel; `quarter` is a quarter of the inputs where those are summed in
+ * quarters, else 0. */
 static SF_ALWAYS_INLINE void sf_some_rows(const int count, real *y, ptrdiff_t y_row, const real *restrict x, ptrdiff_t x_row,
                                           const real *restrict weight, const real *addend, ptrdiff_t addend_row,
-                                          ptrdiff_t first, ptrdiff_t last, ptrdiff_t width, int continued)
+                                          ptrdiff_t in, ptrdiff_t width, ptrdiff_t quarter)
 {
-    sf_block sum[SF_ROWS];
-    for (int r = 0; r < count; r++)
-        sum[r] = sf_load_some(addend ? addend + r * addend_row : 0, width);
-    for (ptrdiff_t i = first; i < last; i++) {
-        const sf_block w = SF_LOAD(weight + i * SF_BLOCK);
-        for (int r = 0; r < count; r++)
-            SF_ADD_PRODUCT(sum[r], x[r * x_row + i], w);
-    }
+    sf_block sum[SF_ROWS], total[SF_ROWS];
+    ptrdiff_t i = 0;
     for (int r = 0; r < count; r++) {
-        if (continued) {
-            sf_block before = sf_load_some(y + r * y_row, width);
-            SF_ADD(before, sum[r]);
-            sum[r] = before;
-        }
-        sf_store_some(y + r * y_row, sum[r], width);
+        sf_load_some(&sum[r], addend ? addend + r * addend_row : 0, width);
+        total[r] = sum[r];
     }
+    for (int q = quarter ? 1 : 4; q <= 4; q++) {
+        for (const ptrdiff_t last = q < 4 ? q * quarter : in; i < last; i++) {
+            const sf_block w = SF_LOAD(weight + i * SF_BLOCK);
+            for (int r = 0; r < count; r++)
+                SF_ADD_PRODUCT(sum[r], x[r * x_row + i], w);
+        }
+        if (!quarter)
+            break;
+        for (int r = 0; r < count; r++) {
+            if (q > 1)
+                SF_ADD(total[r], sum[r]);
+            else
+                total[r] = sum[r];
+            sf_load_some(&sum[r], 0, 0);
+        }
+    }
+    for (int r = 0; r < count; r++)
+        sf_store_some(y + r * y_row, quarter ? &total[r] : &sum[r], width);
 }
 
 SF_NOINLINE static void sf_rows_by_panel(int count, real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row,
-                                         const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t first,
-                                         ptrdiff_t last, ptrdiff_t width, int continued)
+                                         const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t in,
+                                         ptrdiff_t width, ptrdiff_t quarter)
 {
-#define SF_CASE(n)                                                                                                       \
-    case n:                                                                                                              \
-        sf_some_rows(n, y, y_row, x, x_row, weight, addend, addend_row, first, last, width, continued);                  \
+#define SF_CASE(n)                                                                                       \
+    case n:                                                                                              \
+        sf_some_rows(n, y, y_row, x, x_row, weight, addend, addend_row, in, width, quarter);             \
         break
     switch (count) {
         SF_CASE(1);
@@ -177,7 +196,7 @@ SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear(real *y, ptrdiff_t y_row, cons
                 for (ptrdiff_t r = 0, count; r < rows; r += count) {
                     count = sf_rows_together(rows - r);
                     sf_rows_by_panel((int)count, y + r * y_row + column + p, y_row, x + r * x_row, x_row, w + p * in,
-                                     add ? add + r * addend_row + p : 0, addend_row, 0, in, width - p, 0);
+                                     add ? add + r * addend_row + p : 0, addend_row, in, width - p, 0);
                 }
     }
     for (; column < out; column += SF_BLOCK) {
@@ -188,14 +207,9 @@ SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear(real *y, ptrdiff_t y_row, cons
             continue;
         }
         for (ptrdiff_t r = 0, count; r < rows; r += count) {
-            real *to = y + r * y_row + column;
-            const real *from = x + r * x_row;
             count = sf_rows_together(rows - r);
-            sf_rows_by_panel((int)count, to, y_row, from, x_row, w, add ? add + r * addend_row : 0, addend_row, 0,
-                             quarter ? quarter : in, width, 0);
-            for (ptrdiff_t q = 1; quarter && q < 4; q++)
-                sf_rows_by_panel((int)count, to, y_row, from, x_row, w, 0, 0, q * quarter, q < 3 ? (q + 1) * quarter : in,
-                                 width, 1);
+            sf_rows_by_panel((int)count, y + r * y_row + column, y_row, x + r * x_row, x_row, w,
+                             add ? add + r * addend_row : 0, addend_row, in, width, quarter);
         }
     }
 }
@@ -207,11 +221,12 @@ SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear_transposed(real *x, ptrdiff_t 
 {
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t i = 0; i < in; i++) {
-            sf_block sum = sf_load_some(0, 0);
+            sf_block sum, some;
+            sf_load_some(&sum, 0, 0);
             real part[SF_BLOCK], total = addend ? addend[r * addend_row + i] : (real)0;
             for (ptrdiff_t column = 0; column < out; column += SF_BLOCK) {
                 const real *w = weight + column * in + i * SF_BLOCK;
-                const sf_block some = sf_load_some(y + r * y_row + column, out - column);
+                sf_load_some(&some, y + r * y_row + column, out - column);
 #if defined(__GNUC__)
                 sum += some * SF_LOAD(w);
 #else

@@ -15,6 +15,10 @@
 #ifndef SF_SESSION_H
 #define SF_SESSION_H
 
+#ifdef __FAST_MATH__
+#error "compile without -ffast-math: NaN has to be seen, and the latent stream is the same to the bit everywhere"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -475,7 +475,7 @@ class FunctionEmitter:
 
 def _is_narrow(inputs: int, outputs: int) -> bool:
     """Whether few outputs of many inputs are faster as products along the inputs, each of which ends in adding up a block."""
-    return 1.5 * outputs * (inputs / BLOCK + 10) < inputs * -(-outputs // BLOCK)
+    return 1.5 * outputs * (inputs / BLOCK + 4) < inputs * -(-outputs // BLOCK)
 
 
 def _is_window(view: View) -> bool:
