@@ -7,6 +7,7 @@
     ├── TrainingError                  5   training cannot go on
     ├── BundleError                    6   a bundle that cannot be written or read
     ├── BuildError                     7   an FMU that cannot be built
+    │   └── LoweringError                  its generator has something that C cannot be made of
     ├── VerdictError                   8   a verified artefact that was rejected
     └── SessionError                   9   a session that refuses a call; its state is as it was
         ├── CallOrderError

@@ -64,7 +64,8 @@ def keep_budget(budget: Budget, start: float, signal: Array, step_size: float) -
         bounds = sorted(
             ((budget.max - level) / (budget.gain * budget.reserve_s), (budget.min - level) / (budget.gain * budget.reserve_s))
         )
-        limited[k] = np.clip(value, bounds[0], bounds[1])
+        # A level that rounding carried past a bound must not turn the input round.
+        limited[k] = np.clip(value, min(bounds[0], 0.0), max(bounds[1], 0.0))
         level += budget.gain * limited[k] * step_size
     return limited
 

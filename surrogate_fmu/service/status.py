@@ -18,6 +18,7 @@ from surrogate_fmu.errors import (
     DeviceError,
     DomainError,
     InputError,
+    LoweringError,
     NotServedError,
     PlantError,
     ServiceError,
@@ -51,6 +52,7 @@ CODES: Mapping[type[SurrogateError], grpc.StatusCode] = {
     PlantError: grpc.StatusCode.INTERNAL,
     TrainingError: grpc.StatusCode.INTERNAL,
     BuildError: grpc.StatusCode.INTERNAL,
+    LoweringError: grpc.StatusCode.INTERNAL,
     VerdictError: grpc.StatusCode.INTERNAL,
     SurrogateError: grpc.StatusCode.INTERNAL,
 }

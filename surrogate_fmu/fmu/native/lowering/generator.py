@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.bundle.torchscript import load_generator
+from surrogate_fmu.bundle.torchscript import read_generator
 from surrogate_fmu.fmu.native.graph import Graph
 from surrogate_fmu.fmu.native.lowering import (  # noqa: F401  each registers its rules
     activation,
@@ -44,7 +44,7 @@ def lower_generator(bundle: Bundle) -> LoweredGenerator:
         LoweringError: an operation of it has no native counterpart.
     """
     manifest = bundle.manifest
-    module = load_generator(bundle)
+    module = read_generator(bundle)
     x, z, h = manifest.condition_dim, manifest.latent_dim, manifest.hidden_dim
     return LoweredGenerator(
         Interpreter("initial").lower(_prepared(module.initial.graph), [x, z]),
