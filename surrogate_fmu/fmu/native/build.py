@@ -33,6 +33,7 @@ _SESSION_FILES = (
     "domain.c",
     "latent.c",
     "message.c",
+    "run.c",
     "session.c",
     "snapshot.c",
     "statistics.c",

@@ -224,6 +224,9 @@ class Builder:
     def linear(self, value: Value, weight: Constant, addend: Value | None = None, transposed: bool = False) -> Value:
         """value (..., in) times weight (in, out), or its transpose, plus the addend."""
         width = weight.shape[0] if transposed else weight.shape[1]
+        if weight.size == 0:
+            nothing = self.zeros((*value.shape[:-1], width))
+            return nothing if addend is None else self.map(Function.ADD, nothing, addend)
         if isinstance(value, Constant):
             product = constant(value.array @ (weight.array.T if transposed else weight.array))
             return product if addend is None else self.map(Function.ADD, product, addend)
@@ -245,6 +248,8 @@ class Builder:
         kept = [a for a in range(len(value.shape)) if a not in axes]
         if all(value.shape[a] == 1 for a in axes):
             return self.reshape(value, tuple(value.shape[a] for a in kept))
+        if value.size == 0 and reduction is Reduction.SUM:
+            return self.zeros(tuple(value.shape[a] for a in kept))
         value = self.permute(value, [*kept, *axes])
         shape = tuple(value.shape[: len(kept)])
         if isinstance(value, Constant):

@@ -24,6 +24,7 @@ from surrogate_fmu.fmu.native.graph import (
 )
 
 Marks = NDArray[np.bool_]
+_TOGETHER = 64  # inputs that are followed at once: windows of images have many elements for each
 
 
 def output_dependencies(graph: Graph) -> list[set[int]]:
@@ -31,9 +32,18 @@ def output_dependencies(graph: Graph) -> list[set[int]]:
 
     Weights that are zero, and factors that are zero, carry nothing.
     """
-    count = graph.inputs[0].size
+    depends: list[set[int]] = [set() for _ in range(graph.outputs[0].size)]
+    for first in range(0, graph.inputs[0].size, _TOGETHER):
+        for i, mark in enumerate(_reached(graph, range(first, min(first + _TOGETHER, graph.inputs[0].size))).T):
+            depends[i].update((np.flatnonzero(mark) + first).tolist())
+    return depends
+
+
+def _reached(graph: Graph, chosen: range) -> Marks:
+    """(chosen elements of x, elements of y): whether the one reaches the other."""
+    count, size = len(chosen), graph.inputs[0].size
     marks: dict[Value, Marks] = {value: np.zeros((count, *value.shape), bool) for value in graph.inputs}
-    marks[graph.inputs[0]] = np.eye(count, dtype=bool).reshape(count, *graph.inputs[0].shape)
+    marks[graph.inputs[0]] = np.eye(size, dtype=bool)[chosen.start : chosen.stop].reshape(count, *graph.inputs[0].shape)
 
     def read(value: Value) -> Marks:
         if isinstance(value, Constant):
@@ -44,8 +54,7 @@ def output_dependencies(graph: Graph) -> list[set[int]]:
     for node in graph.nodes:
         zeros.visit(node)
         marks[node.output] = _marks(node, [read(value) for value in node.inputs], zeros)
-    result = read(graph.outputs[0]).reshape(count, -1)
-    return [set(np.flatnonzero(result[:, i]).tolist()) for i in range(result.shape[1])]
+    return read(graph.outputs[0]).reshape(count, -1)
 
 
 class _Zeros:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.fmu.native.lowered import NativeModel, lower, make_bundle
+from surrogate_fmu.fmu.native.generate import generate_sources
+from tests.fmu.native.lowered import NativeModel, make_bundle
 
 
 class Memoryless(nn.Module):
@@ -57,7 +58,8 @@ def check_function(
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         part = torch.jit.script(module) if scripted else torch.jit.trace(module, example, check_trace=False)
     out = module(example).shape[1]
-    native = lower(make_bundle(Memoryless(part), size, 0, 0, out), float64)
+    model = generate_sources(make_bundle(Memoryless(part), size, 0, 0, out), float64)
+    native = NativeModel(model, float64)
     if float64:
         module = module.double()
     kind = np.float64 if float64 else np.float32
@@ -71,11 +73,13 @@ def check_function(
         np.testing.assert_array_equal(alone, y, "a row depends on the batch it is in")
         started, _ = native.initial(rows, rows[:, :0])
         np.testing.assert_array_equal(started, y)
-    _check_derivatives(native, module, size, out, kind, derivative_tolerance or tolerance * 10)
+    jacobian = _check_derivatives(native, module, size, out, kind, derivative_tolerance or tolerance * 10)
+    for depends, row in zip(model.dependencies, jacobian, strict=True):
+        assert set(np.flatnonzero(row).tolist()) <= depends, "an output depends on an input that is not listed"
     return native
 
 
-def _check_derivatives(native: NativeModel, module: nn.Module, size: int, out: int, kind: type, tolerance: float) -> None:
+def _check_derivatives(native: NativeModel, module: nn.Module, size: int, out: int, kind: type, tolerance: float) -> np.ndarray:
     rng = np.random.default_rng(5)
     point = rng.normal(size=(1, size)).astype(kind)
     nothing = np.zeros((1, 0), kind)
@@ -89,6 +93,7 @@ def _check_derivatives(native: NativeModel, module: nn.Module, size: int, out: i
     assert_close(backward, dy @ jacobian, tolerance * scale * np.sqrt(out), "adjoints")
     np.testing.assert_array_equal(native.initial_tangent(point, nothing, dx)[0], forward)
     np.testing.assert_array_equal(native.initial_adjoint(point, nothing, dy, None), backward)
+    return jacobian
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:

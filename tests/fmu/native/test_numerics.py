@@ -46,9 +46,11 @@ def run(native: NativeModel) -> list[np.ndarray]:
 
 def test_processors_give_equal_bits() -> None:
     model = generate_sources(make_bundle(Memoryless(Everything().eval()), 10, 0, 0, 3))
-    modern, old = (run(NativeModel(model, flags=(f"-mcpu={cpu}",))) for cpu in ("x86_64_v3", "x86_64"))
-    for ours, theirs in zip(modern, old, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    modern = run(NativeModel(model, flags=("-mcpu=x86_64_v3",)))
+    # The last is for compilers without vector types.
+    for flags in (("-mcpu=x86_64",), ("-mcpu=x86_64_v3", "-DSF_PLAIN_BLOCKS")):
+        for ours, theirs in zip(modern, run(NativeModel(model, flags=flags)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.slow
@@ -72,6 +74,23 @@ def test_memory_is_respected(tmp_path: Path) -> None:
     done = subprocess.run(
         ["valgrind", "--error-exitcode=9", "--leak-check=no", "-q", str(program)], capture_output=True, text=True, timeout=250
     )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.slow
+def test_nothing_is_undefined(tmp_path: Path) -> None:
+    """Under the sanitizers for addresses and undefined behaviour of the system's compiler."""
+    model = generate_sources(make_bundle(Memoryless(Everything().eval()), 10, 0, 0, 3))
+    model.sources["main.c"] = _MAIN + "int main(void) { return sf_main(); }\n"
+    compile_model(model, tmp_path)  # leaves sources and weights in the folder
+    flags = ["-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{HEADERS}"]
+    built = subprocess.run(
+        ["cc", *flags, *model.sources, "weights.S", "-lm", "-o", "main"], cwd=tmp_path, capture_output=True, text=True
+    )
+    if "cannot find" in built.stderr and "san" in built.stderr:
+        pytest.skip("the sanitizers' libraries are not installed")
+    assert built.returncode == 0, built.stderr[-3000:]
+    done = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-4000:]
 
 

@@ -109,7 +109,27 @@ class Window(nn.Module):
         return out[2, :, :2] + level[:, 1:3], last[0, :, :1]
 
 
-GENERATORS = [(GruCell(), 33), (LstmCell(), 18), (RnnCell(), 11), (GruLayers(), 12), (LstmLayers(), 30), (Window(), 1)]
+class Bare(nn.Module):
+    """Without latents of a kind, with products of nothing, as a configuration with empty parts gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.individual = nn.Parameter(torch.zeros(0, 3))
+        self.net = nn.Linear(5 + 3 + 4, 6)
+        self.state = torch.nn.Parameter(torch.randn(4, 0))
+
+    @torch.jit.export
+    def initial(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones(x.shape[0], 2), torch.zeros(1, 4).expand(x.shape[0], -1)
+
+    def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        factors = torch.exp(z[:, :0] @ self.individual)
+        nothing = h @ self.state
+        out = torch.tanh(self.net(torch.cat([x, factors, h, nothing], dim=1)))
+        return out[:, :2] + nothing.sum(1, keepdim=True), torch.cat([out[:, 2:], nothing], dim=1)
+
+
+GENERATORS = [(GruCell(), 33), (LstmCell(), 18), (RnnCell(), 11), (GruLayers(), 12), (LstmLayers(), 30), (Window(), 1), (Bare(), 4)]
 
 
 @pytest.mark.parametrize(("module", "hidden"), GENERATORS, ids=[type(module).__name__ for module, _ in GENERATORS])

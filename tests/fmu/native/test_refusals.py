@@ -1,5 +1,7 @@
 """What cannot be lowered is refused with the operation's name, its place, and the backend that can take it."""
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -114,9 +116,23 @@ def test_refusals_name_operation_place_and_way_out(module: type[Refused]) -> Non
     message = str(caught.value)
     assert module.reason in message
     assert "--backend python" in message
-    assert "test_refusals.py, line " in message or "torch/nn" in message
+    assert re.search(r'at (tests/fmu/native/test_refusals|torch/nn/\w+(/\w+)?)\.py, line \d+ of its TorchScript, ".+"', message)
     assert "aten::" in message or "prim::" in message
     assert isinstance(caught.value, BuildError)
+
+
+def test_refusals_name_the_layer_that_is_refused() -> None:
+    class Layers(Refused):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Bilinear(4, 4, 2)])
+
+        def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.blocks[0](x)
+            return self.blocks[1](x, x), h
+
+    with pytest.raises(LoweringError, match=r"aten::bilinear at .* with self\.blocks\.1\.weight"):
+        generate_sources(make_bundle(Layers().eval(), 4, 0, 0, 2))
 
 
 def test_changes_in_place_that_nothing_else_sees_are_taken() -> None:

@@ -105,9 +105,7 @@ def test_shipped_sources_compile_and_give_the_same_numbers(
     (library,) = folder.glob("binaries/*/*.so")
     library.unlink()
     (tmp_path / "build").mkdir()
-    build_platform_binary(
-        folder, tmp_path / "build", cmake_options={"CMAKE_C_FLAGS:STRING": "-Wall -Wextra -Werror -Wno-psabi -O2"}
-    )
+    build_platform_binary(folder, tmp_path / "build", cmake_options={"CMAKE_C_FLAGS:STRING": "-Wall -Wextra -Werror -O2"})
     assert library.is_file()
     with FmuSession(path, seed=5) as shipped, FmuSession(folder, seed=5) as compiled:
         first, second = shipped.initialize(), compiled.initialize()

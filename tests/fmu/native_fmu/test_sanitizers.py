@@ -37,7 +37,6 @@ def build(sources: Path, name: str, *flags: str) -> Path:
         *version,
         "-std=c11",
         "-g",
-        "-Wno-psabi",
         *flags,
         f"-I{sources}",
         f"-I{FOLDER}",

@@ -9,6 +9,8 @@
  *     exp      2 ulp          expm1    6 ulp         log, log1p   2 ulp, 3 ulp
  *     tanh     5e-7           sigmoid, softplus 4 ulp for x > -87, below that 2e-38
  *     sin, cos 1.5e-7 for |x| < 8e8                  erf          5e-7
+ *
+ * Only pow is libm's, whose last bit may differ from one system to another; whole powers up to 4 do not use it.
  */
 #ifndef SF_ELEMENTWISE_H
 #define SF_ELEMENTWISE_H
@@ -109,10 +111,10 @@ SF_FUNCTION sf_log(real x)
 {
     const int is_small = x < 1.17549435e-38f;
     const float scaled = is_small ? x * 8388608.0f : x;
-    const int32_t bits = sf_to_bits(scaled);
+    const uint32_t bits = (uint32_t)sf_to_bits(scaled);
     /* 0x3f3504f3 are the bits of sqrt(1/2). */
-    const int32_t exponent = (bits - 0x3f3504f3) >> 23;
-    const float m = sf_from_bits(bits - exponent * 8388608) - 1.0f;
+    const int32_t exponent = (int32_t)(bits - 0x3f3504f3u) >> 23;
+    const float m = sf_from_bits((int32_t)(bits - ((uint32_t)exponent << 23))) - 1.0f;
     const float n = (float)exponent - (is_small ? 23.0f : 0.0f);
     const float m2 = m * m;
     float p = 7.0376836292e-2f;

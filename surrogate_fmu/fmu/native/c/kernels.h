@@ -32,8 +32,9 @@ enum { SF_BLOCK = 16, SF_QUARTERED = 16 };
 #pragma STDC FP_CONTRACT OFF
 #endif
 
-/* SF_BLOCK numbers. */
-#if defined(__GNUC__)
+/* SF_BLOCK numbers: a vector where the compiler has them, whatever the machine's width is. */
+#if defined(__GNUC__) && !defined(SF_PLAIN_BLOCKS)
+#define SF_VECTORS 1
 typedef real sf_block __attribute__((vector_size(SF_BLOCK * sizeof(real)), aligned(sizeof(real)), may_alias));
 #define SF_LOAD(p) (*(const sf_block *)(p))
 #define SF_STORE(p, b) (*(sf_block *)(p) = (b))
@@ -227,7 +228,7 @@ SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear_transposed(real *x, ptrdiff_t 
             for (ptrdiff_t column = 0; column < out; column += SF_BLOCK) {
                 const real *w = weight + column * in + i * SF_BLOCK;
                 sf_load_some(&some, y + r * y_row + column, out - column);
-#if defined(__GNUC__)
+#ifdef SF_VECTORS
                 sum += some * SF_LOAD(w);
 #else
                 for (int j = 0; j < SF_BLOCK; j++)

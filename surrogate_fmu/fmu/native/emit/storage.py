@@ -65,6 +65,10 @@ class Storage:
             self.access[value] = Access(base, 0, strides_in_order(value.shape, order))
         return self.touch(self.access[value])
 
+    def whole_of(self, value: Value) -> Value | None:
+        """The whole in which a value is calculated, if it is a part of one."""
+        return self._wholes[value][0].output if value in self._wholes else None
+
     def scratch(self, size: int, rows: Rows) -> Buffer:
         """A buffer of `size` numbers per row."""
         base = Base(f"b{len(self.buffers)}", base_row(rows, size))

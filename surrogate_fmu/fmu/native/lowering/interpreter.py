@@ -153,16 +153,25 @@ class Interpreter:
 
 
 def position_of(node: Any) -> str:
-    """Where a node stands in the user's module, `file:line`, as far as the TorchScript says."""
+    """Where a node stands in the user's module, as far as the TorchScript says: file, line and text, and whose weights it has.
+
+    Lines and text are those of the module's TorchScript, which stored generators carry instead of the Python source.
+    """
     text = str(node.sourceRange())
-    place = re.search(r'(?:File "([^"]+)", line (\d+)|([\w/.]+\.py):(\d+))', text) or re.search(
-        r"# (?:()()([\w/.]+\.py):(\d+))", str(node).split("\n", 1)[0]
+    marked = re.search(r"^(.*)\n *~+ *<--- HERE", text, re.MULTILINE)
+    place = re.search(r'File "([^"]+)", line (\d+)', text) or re.search(
+        r"([\w/.]+\.py):(\d+)", f"{text} {str(node).splitlines()[0]}"
     )
-    if place is None:
-        return ""
-    file, line = place.group(1) or place.group(3), place.group(2) or place.group(4)
-    # Code inside TorchScript archives lies under code/__torch__; what follows is the path of the module's source.
-    return f"{re.sub(r'.*code/__torch__/', '', file)}, line {line}"
+    owners = [value.debugName() for value in node.inputs() if value.debugName().startswith("self.")]
+    words = []
+    if place is not None:
+        file = re.sub(r"/___torch_mangle_\d+(?=\.py)", "", re.sub(r".*code/__torch__/", "", place.group(1)))
+        words.append(f"{file}, line {place.group(2)} of its TorchScript")
+    if marked is not None:
+        words.append(f'"{marked.group(1).strip()}"')
+    if owners:
+        words.append(f"with {owners[0]}")
+    return ", ".join(words)
 
 
 def _renamed(known: Any, target: Traced, result: Traced) -> Any:
