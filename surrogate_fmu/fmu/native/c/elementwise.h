@@ -140,24 +140,25 @@ SF_FUNCTION sf_log1p(real x)
     return sf_abs(x) < 3.0e38f && w > 0.0f ? result : sf_log(w);
 }
 
-/* A rational function of degree 13 / 6 (Eigen's generic_fast_tanh_float), clamped where tanh rounds to 1. */
+/* A rational function of degree 13 / 6 (Eigen's generic_fast_tanh_float, divided by its constant term so that small numbers
+ * come out as they are), clamped where tanh rounds to 1. */
 SF_FUNCTION sf_tanh(real x)
 {
     const float limit = 7.90531110763549805f;
     const float c = x < -limit ? -limit : (x > limit ? limit : x);
     const float c2 = c * c;
-    float p = -2.76076847742355e-16f;
-    p = p * c2 + 2.00018790482477e-13f;
-    p = p * c2 + -8.60467152213735e-11f;
-    p = p * c2 + 5.12229709037114e-08f;
-    p = p * c2 + 1.48572235717979e-05f;
-    p = p * c2 + 6.37261928875436e-04f;
-    p = p * c2 + 4.89352455891786e-03f;
-    float q = 1.19825839466702e-06f;
-    q = q * c2 + 1.18534705686654e-04f;
-    q = q * c2 + 2.26843463243900e-03f;
-    q = q * c2 + 4.89352518554385e-03f;
-    return sf_abs(x) < 0.0004f ? x : c * p / q;
+    float p = -5.64167624e-14f;
+    p = p * c2 + 4.08741721e-11f;
+    p = p * c2 + -1.75837892e-08f;
+    p = p * c2 + 1.04674992e-05f;
+    p = p * c2 + 3.03609832e-03f;
+    p = p * c2 + 1.30225534e-01f;
+    p = p * c2 + 1.0f;
+    float q = 2.44866093e-04f;
+    q = q * c2 + 2.42227640e-02f;
+    q = q * c2 + 4.63558385e-01f;
+    q = q * c2 + 1.0f;
+    return c * p / q;
 }
 
 /* From tanh, which keeps small numbers: e^x - 1 = 2 t / (1 - t), t = tanh(x / 2); far from 0 nothing cancels. */
