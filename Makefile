@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/installed ## record, train, build, swap and verify a battery cell (about 8 minutes)
+demo: $(VENV)/installed ## record, train, build, swap and verify a battery cell (about 6 minutes)
 	$(BIN)/python models/dfn_cell/demo.py -o out/demo
 
 test: $(VENV)/installed ## the tests but the slow ones
