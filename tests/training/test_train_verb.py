@@ -1,5 +1,6 @@
 """`surrogate-fmu train`: a bundle from a small configuration, also through Ctrl-C."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -141,7 +142,9 @@ def test_ctrl_c_leaves_a_checkpoint_and_resume_completes(config: Path):
     config.write_text(CONFIG.replace("updates = 12", "updates = 400").replace("validations = 3", "validations = 100"))
     command = [sys.executable, "-m", "surrogate_fmu.cli.main", "train", str(config)]
     checkpoint = config.parent / "toy.bundle.checkpoint"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background of a shell ignores Ctrl-C, and so would the child.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     try:
         deadline = time.monotonic() + 120
         while not checkpoint.exists():

@@ -149,8 +149,8 @@ def check(network: tuple[nn.Module, int], scripted: bool) -> None:
     module, size = network
     note(str(module))
     # In double: networks may stretch differences as far as they like, and torch's order of sums is not ours.
-    # Freezing folds batch norms into convolutions before them in single precision.
-    folded = any(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+    # Freezing folds batch norms into convolutions and linear layers before them, in the single precision of their weights.
+    folded = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in module.modules())
     check_function(
         module,
         size,
