@@ -18,8 +18,9 @@ from surrogate_fmu.errors import CallOrderError, DomainError, InputError, Sessio
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.latent import SEED_MAX, LatentStream
+from surrogate_fmu.runtime.slots import make_slots, read_slots
 from surrogate_fmu.runtime.snapshot import decode_array, decode_floats, encode_array, encode_floats, open_snapshot, seal_snapshot
-from surrogate_fmu.variables import Causality, Variable, find_variable
+from surrogate_fmu.variables import Causality, find_variable
 
 Value = float | Sequence[float] | NDArray[Any]
 Array = NDArray[np.float64]
@@ -69,15 +70,6 @@ class _Run(NamedTuple):
     domain_message: str = ""
 
 
-class _Slot(NamedTuple):
-    """Where a variable lies among the scalars of x or y, and what values it takes."""
-
-    variable: Variable
-    place: slice
-    low: float
-    high: float
-
-
 class Session:
     """A surrogate that is stepped.
 
@@ -116,8 +108,8 @@ class Session:
         self._lock = threading.RLock()
         self._condition_box = DomainBox(self.manifest, self.manifest.condition)
         self._output_box = DomainBox(self.manifest, self.manifest.outputs)
-        self._condition_slots = _make_slots(self.manifest.condition)
-        self._output_slots = _make_slots(self.manifest.outputs)
+        self._condition_slots = make_slots(self.manifest.condition)
+        self._output_slots = make_slots(self.manifest.outputs)
         start = tuple(float(v.start or 0.0) for v in self.manifest.condition for _ in range(v.size))
         no_latent = (0.0,) * self.manifest.latent_dim
         self._run = _Run(SessionState.INSTANTIATED, 0, ZMode.SAMPLED, DomainPolicy.WARN, start, no_latent)
@@ -188,7 +180,7 @@ class Session:
                 domain_distance=distance,
                 domain_message=message,
             )
-            return _read(self._output_slots, outputs)
+            return read_slots(self._output_slots, outputs)
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -228,7 +220,7 @@ class Session:
                 domain_distance=distance,
                 domain_message=message,
             )
-            return _read(self._output_slots, outputs)
+            return read_slots(self._output_slots, outputs)
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -236,13 +228,13 @@ class Session:
         with self._lock:
             self._check_allowed("outputs")
             assert self._run.outputs is not None
-            return _read(self._output_slots, self._run.outputs)
+            return read_slots(self._output_slots, self._run.outputs)
 
     @property
     def values(self) -> dict[str, Any]:
         """Present values of inputs and parameters by name."""
         with self._lock:
-            return _read(self._condition_slots, self._run.condition)
+            return read_slots(self._condition_slots, self._run.condition)
 
     @property
     def state(self) -> SessionState:
@@ -475,23 +467,6 @@ class Session:
 
 def _total(hidden: torch.Tensor) -> float:
     return sum(hidden.tolist()[0]) if hidden.shape[1] <= _FEW else float(hidden.sum())
-
-
-def _make_slots(variables: Sequence[Variable]) -> dict[str, _Slot]:
-    slots, position = {}, 0
-    for variable in variables:
-        low = -math.inf if variable.min is None else variable.min
-        high = math.inf if variable.max is None else variable.max
-        slots[variable.name] = _Slot(variable, slice(position, position + variable.size), low, high)
-        position += variable.size
-    return slots
-
-
-def _read(slots: Mapping[str, _Slot], scalars: tuple[float, ...]) -> dict[str, Any]:
-    return {
-        name: np.array(scalars[place]).reshape(variable.shape) if variable.shape else scalars[place.start]
-        for name, (variable, place, _, _) in slots.items()
-    }
 
 
 def _member(enum: type[E], name: str, value: E | str) -> E:
