@@ -55,25 +55,25 @@ class SurrogateStub:
                 request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.GetSessionRequest.SerializeToString,
                 response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.GetSessionResponse.FromString,
                 _registered_method=True)
-        self.SetValues = channel.unary_unary(
-                '/surrogate_fmu.v1.Surrogate/SetValues',
-                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesRequest.SerializeToString,
-                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesResponse.FromString,
-                _registered_method=True)
-        self.Initialize = channel.unary_unary(
-                '/surrogate_fmu.v1.Surrogate/Initialize',
-                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeRequest.SerializeToString,
-                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeResponse.FromString,
-                _registered_method=True)
         self.DoStep = channel.unary_unary(
                 '/surrogate_fmu.v1.Surrogate/DoStep',
                 request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepRequest.SerializeToString,
                 response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepResponse.FromString,
                 _registered_method=True)
-        self.Reset = channel.unary_unary(
-                '/surrogate_fmu.v1.Surrogate/Reset',
-                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetRequest.SerializeToString,
-                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetResponse.FromString,
+        self.DoSteps = channel.unary_unary(
+                '/surrogate_fmu.v1.Surrogate/DoSteps',
+                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsRequest.SerializeToString,
+                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsResponse.FromString,
+                _registered_method=True)
+        self.Run = channel.stream_stream(
+                '/surrogate_fmu.v1.Surrogate/Run',
+                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepRequest.SerializeToString,
+                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepResponse.FromString,
+                _registered_method=True)
+        self.Rollout = channel.unary_stream(
+                '/surrogate_fmu.v1.Surrogate/Rollout',
+                request_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutRequest.SerializeToString,
+                response_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutChunk.FromString,
                 _registered_method=True)
         self.Snapshot = channel.unary_unary(
                 '/surrogate_fmu.v1.Surrogate/Snapshot',
@@ -111,7 +111,7 @@ class SurrogateServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Open(self, request, context):
-        """Start a session. Not idempotent: every call makes another session.
+        """Start a session, go on from a snapshot, or find a session again. Idempotent where the caller chooses the id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,44 +124,46 @@ class SurrogateServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def SetValues(self, request, context):
-        """Set inputs, and before Initialize parameters; all of them or none. Never advances. Idempotent.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def Initialize(self, request, context):
-        """Start the run, where Open was told not to, or after Reset. A second call is refused.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def DoStep(self, request, context):
-        """Advance by one communication step. Advances at every call; with a step number a repeated call is refused.
+        """Advance a session by one communication step. Idempotent: the step has a number.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Reset(self, request, context):
-        """Go back to a fresh instance: start values, and the seed and modes given to Open. Parameters given to Open are to
-        be set again. Idempotent.
+    def DoSteps(self, request, context):
+        """Advance many sessions of one model by one communication step each. Each session is stepped or refused for itself; the call
+        fails only when it cannot be read. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Run(self, request_iterator, context):
+        """A stream of steps: every request gets its reply, in order. Requests may be sent ahead of the replies, up to the window that
+        flow control leaves; the server takes the next one when the reply before it is written. A refused step ends the stream
+        with its status; the steps answered before it stand.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rollout(self, request, context):
+        """Whole runs of many members in one call, without a session. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Snapshot(self, request, context):
-        """The whole state as bytes. Changes nothing.
+        """The whole state of a session as bytes. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Restore(self, request, context):
-        """Go on from a snapshot of any session of the same bundle, also one of another server. Idempotent.
+        """Start a session from a snapshot and close the session that it replaces. Idempotent where the caller chooses the new id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,25 +199,25 @@ def add_SurrogateServicer_to_server(servicer, server):
                     request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.GetSessionRequest.FromString,
                     response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.GetSessionResponse.SerializeToString,
             ),
-            'SetValues': grpc.unary_unary_rpc_method_handler(
-                    servicer.SetValues,
-                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesRequest.FromString,
-                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesResponse.SerializeToString,
-            ),
-            'Initialize': grpc.unary_unary_rpc_method_handler(
-                    servicer.Initialize,
-                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeRequest.FromString,
-                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeResponse.SerializeToString,
-            ),
             'DoStep': grpc.unary_unary_rpc_method_handler(
                     servicer.DoStep,
                     request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepRequest.FromString,
                     response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepResponse.SerializeToString,
             ),
-            'Reset': grpc.unary_unary_rpc_method_handler(
-                    servicer.Reset,
-                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetRequest.FromString,
-                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetResponse.SerializeToString,
+            'DoSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.DoSteps,
+                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsRequest.FromString,
+                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsResponse.SerializeToString,
+            ),
+            'Run': grpc.stream_stream_rpc_method_handler(
+                    servicer.Run,
+                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepRequest.FromString,
+                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepResponse.SerializeToString,
+            ),
+            'Rollout': grpc.unary_stream_rpc_method_handler(
+                    servicer.Rollout,
+                    request_deserializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutRequest.FromString,
+                    response_serializer=surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutChunk.SerializeToString,
             ),
             'Snapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.Snapshot,
@@ -353,60 +355,6 @@ class Surrogate:
             _registered_method=True)
 
     @staticmethod
-    def SetValues(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/surrogate_fmu.v1.Surrogate/SetValues',
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesRequest.SerializeToString,
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.SetValuesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Initialize(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/surrogate_fmu.v1.Surrogate/Initialize',
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeRequest.SerializeToString,
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.InitializeResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def DoStep(request,
             target,
             options=(),
@@ -434,7 +382,7 @@ class Surrogate:
             _registered_method=True)
 
     @staticmethod
-    def Reset(request,
+    def DoSteps(request,
             target,
             options=(),
             channel_credentials=None,
@@ -447,9 +395,63 @@ class Surrogate:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/surrogate_fmu.v1.Surrogate/Reset',
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetRequest.SerializeToString,
-            surrogate__fmu_dot_v1_dot_surrogate__pb2.ResetResponse.FromString,
+            '/surrogate_fmu.v1.Surrogate/DoSteps',
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsRequest.SerializeToString,
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Run(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/surrogate_fmu.v1.Surrogate/Run',
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepRequest.SerializeToString,
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.DoStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/surrogate_fmu.v1.Surrogate/Rollout',
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutRequest.SerializeToString,
+            surrogate__fmu_dot_v1_dot_surrogate__pb2.RolloutChunk.FromString,
             options,
             channel_credentials,
             insecure,
