@@ -11,6 +11,10 @@
     ├── VerdictError                   8   a verified artefact that was rejected
     └── SessionError                   9   a session that refuses a call; its state is as it was
         ├── CallOrderError
+        │   └── StepNumberError            a numbered step that is not the next one
+        │       ├── StepGapError               beyond the next one
+        │       ├── StepStaleError             before the last one
+        │       └── StepConflictError          the last one with other inputs
         ├── InputError
         ├── StepSizeError
         ├── DomainError
@@ -18,7 +22,14 @@
         ├── SnapshotError
         └── ServiceError               10  the service cannot be reached
             ├── NotServedError             it has no such model or session
-            └── ServiceFullError           it holds as many sessions as it may
+            │   └── SessionEvictedError        the session was idle for its time to live
+            ├── OpenConflictError          the session id is taken by a session that was opened otherwise
+            ├── ConcurrentCallError        another call steps the session at this moment
+            ├── AccessError                it does not know the caller, or the caller may not
+            └── RetryLaterError            the same call may succeed later
+                ├── ServiceFullError           a limit of it is reached
+                ├── ServiceDrainingError       it stops and takes no new work
+                └── StoreError                 it could not store or read the state of a session
 
 A message says what came, what was expected and what to do. The class decides the exit code here, the gRPC status in
 `surrogate_fmu.service.status` and the FMI status in `surrogate_fmu.fmu.python.slave` and, for native FMUs, in
@@ -90,6 +101,26 @@ class CallOrderError(SessionError):
     """A call that the session's present state does not allow."""
 
 
+class StepNumberError(CallOrderError):
+    """A step number that is not the next one; `next_step` is the number that the session expects."""
+
+    def __init__(self, message: str, next_step: int = 0) -> None:
+        super().__init__(message)
+        self.next_step = next_step
+
+
+class StepGapError(StepNumberError):
+    """A step number beyond the next one: steps between are missing."""
+
+
+class StepStaleError(StepNumberError):
+    """A step number before the last one: the reply is no longer stored."""
+
+
+class StepConflictError(StepNumberError):
+    """The number of the last step with other inputs: two writers step one session."""
+
+
 class InputError(SessionError):
     """An unknown variable, or a value that is not finite, of the wrong shape, or not settable."""
 
@@ -120,5 +151,37 @@ class NotServedError(ServiceError):
     """The service has no such model or session."""
 
 
-class ServiceFullError(ServiceError):
-    """The service holds as many sessions as it may."""
+class SessionEvictedError(NotServedError):
+    """The session was idle for its time to live and was evicted."""
+
+
+class OpenConflictError(ServiceError):
+    """The session id is taken by a session that was opened otherwise."""
+
+
+class ConcurrentCallError(ServiceError):
+    """Another call steps the session at this moment."""
+
+
+class AccessError(ServiceError):
+    """The service does not know the caller, or the caller may not do that."""
+
+
+class RetryLaterError(ServiceError):
+    """The same call may succeed later; `retry_after_s` says when [s]."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ServiceFullError(RetryLaterError):
+    """A limit of the service is reached."""
+
+
+class ServiceDrainingError(RetryLaterError):
+    """The service stops and takes no new work."""
+
+
+class StoreError(RetryLaterError):
+    """The service could not store or read the state of a session; the step was not taken."""
