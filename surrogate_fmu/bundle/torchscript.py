@@ -77,6 +77,33 @@ def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModul
         return _loaded[key]
 
 
+def load_rollout(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
+    """The bundle's generator on a device with the loop over steps inside TorchScript, as one more method:
+
+        rollout(x, z, h) -> (y, h')    x (step, batch, condition_dim), z (step, batch, latent_dim), h (batch, hidden_dim):
+                                       y (step, batch, output_dim), and h' after the last step
+
+    Raises:
+        BundleError, DeviceError: as `load_generator`.
+    """
+    target = find_device(device)
+    with _loading:
+        key = (bundle.digest + " rollout", str(target))
+        if key not in _loaded:
+            _loaded[key] = _freeze(bundle, target, _ROLLOUT)
+        return _loaded[key]
+
+
+_ROLLOUT = """
+def rollout(self, x: Tensor, z: Tensor, h: Tensor) -> Tuple[Tensor, Tensor]:
+    outputs: List[Tensor] = []
+    for step in range(x.size(0)):
+        y, h = self.forward(x[step], z[step], h)
+        outputs.append(y)
+    return torch.stack(outputs), h
+"""
+
+
 def read_generator(bundle: Bundle) -> torch.jit.ScriptModule:
     """The bundle's generator with its weights as constants of the graph, in the operations that it was written in.
 
@@ -88,12 +115,16 @@ def read_generator(bundle: Bundle) -> torch.jit.ScriptModule:
     return module
 
 
-def _freeze(bundle: Bundle, target: torch.device) -> torch.jit.ScriptModule:
+def _freeze(bundle: Bundle, target: torch.device, method: str = "") -> torch.jit.ScriptModule:
+    """The generator with its weights as constants; `method` is the source of one more method, called rollout."""
     try:
         with _DeprecationsIgnored():
             loaded = torch.jit.load(io.BytesIO(bundle.payload), map_location=target)  # type: ignore[no-untyped-call]
+            if method:
+                loaded.define(method)
             # Weights become constants of the graph: about a third off a small generator's step.
-            return torch.jit.freeze(loaded.eval(), preserved_attrs=["initial"])  # type: ignore[no-any-return]
+            kept = ["initial", "rollout"] if method else ["initial"]
+            return torch.jit.freeze(loaded.eval(), preserved_attrs=kept)  # type: ignore[no-any-return]
     except RuntimeError as error:
         raise BundleError(f"torch {torch.__version__} cannot read the generator: {error}") from error
 

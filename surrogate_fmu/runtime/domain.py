@@ -1,6 +1,10 @@
 """The training domain as a box, and the distance from it."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.variables import Variable, scalar_names
@@ -15,6 +19,9 @@ class DomainBox:
     def __init__(self, manifest: Manifest, variables: Sequence[Variable]) -> None:
         self._labels = [label for v in variables for label in scalar_names(v)]
         ranges = [manifest.domain[v.name] for v in variables for _ in range(v.size)]
+        self._low = np.array([r.min for r in ranges], np.float64)
+        self._high = np.array([r.max for r in ranges], np.float64)
+        self._width = np.array([(r.max - r.min) or 1.0 for r in ranges], np.float64)
         self._ranges = [(r.min, r.max, (r.max - r.min) or 1.0) for r in ranges]
 
     def distance(self, values: Sequence[float]) -> float:
@@ -24,6 +31,13 @@ class DomainBox:
             if not low <= value <= high:
                 worst = max(worst, (low - value if value < low else value - high) / width)
         return worst
+
+    def distances(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """The same of many rows (rows, size) at once: (rows,); not a number counts as inside."""
+        if not rows.shape[1]:
+            return np.zeros(len(rows))
+        excess = np.maximum(self._low - rows, rows - self._high) / self._width
+        return np.fmax(np.fmax.reduce(excess, axis=1), 0.0)  # type: ignore[no-any-return]
 
     def clamp(self, values: Sequence[float]) -> tuple[float, ...]:
         """The nearest values inside."""

@@ -1,34 +1,23 @@
-"""One run of a surrogate: the state machine, the latents, the domain, snapshots."""
+"""One run of a surrogate: the state machine over a `Stepper`."""
 
-import math
 import threading
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.bundle.torchscript import find_device, load_generator
-from surrogate_fmu.errors import CallOrderError, DomainError, InputError, SessionError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, InputError, SnapshotError
 from surrogate_fmu.manifest import DomainPolicy, ZMode
-from surrogate_fmu.runtime.domain import DomainBox
-from surrogate_fmu.runtime.latent import SEED_MAX, LatentStream
-from surrogate_fmu.runtime.slots import make_slots, read_slots
-from surrogate_fmu.runtime.snapshot import decode_array, decode_floats, encode_array, encode_floats, open_snapshot, seal_snapshot
-from surrogate_fmu.variables import Causality, find_variable
+from surrogate_fmu.runtime.draws import LatentDraws
+from surrogate_fmu.runtime.latent import SEED_MAX
+from surrogate_fmu.runtime.run_state import RunState, decode_run, encode_run
+from surrogate_fmu.runtime.snapshot import open_snapshot, seal_snapshot
+from surrogate_fmu.runtime.stepper import Stepper
+from surrogate_fmu.runtime.values import Value
 
-Value = float | Sequence[float] | NDArray[Any]
-Array = NDArray[np.float64]
-
-_DRAW_AHEAD = 64  # steps drawn in one call of the generator of bits
-_SUBSTEPS_MAX = 1_000_000  # in one call, which holds the session
-_FEW = 100  # numbers that are read sooner as a list than one tensor operation takes
-_STEP_TOLERANCE = 1e-9  # relative; communication points are sums of floats
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -52,22 +41,6 @@ _HINT = {
     "do_step": "call initialize first",
     "outputs": "call initialize first",
 }
-
-
-class _Run(NamedTuple):
-    """All that changes in a session; replaced in one assignment when a call has succeeded."""
-
-    state: SessionState
-    seed: int
-    z_mode: ZMode
-    domain_policy: DomainPolicy
-    condition: tuple[float, ...]
-    external_latent: tuple[float, ...]
-    step_index: int = 0
-    hidden: torch.Tensor | None = None
-    outputs: tuple[float, ...] | None = None
-    domain_distance: float = 0.0
-    domain_message: str = ""
 
 
 class Session:
@@ -101,19 +74,11 @@ class Session:
     ) -> None:
         self.manifest = bundle.manifest
         self.bundle_digest = bundle.digest
-        self._device = find_device(device)
-        generator: Any = load_generator(bundle, device)
-        self._initial, self._forward = generator.initial, generator.forward
-        self._inference = torch.inference_mode()  # made once, and entered under the lock alone
+        self._stepper = Stepper(bundle, device, reproducible_batch=1)
         self._lock = threading.RLock()
-        self._condition_box = DomainBox(self.manifest, self.manifest.condition)
-        self._output_box = DomainBox(self.manifest, self.manifest.outputs)
-        self._condition_slots = make_slots(self.manifest.condition)
-        self._output_slots = make_slots(self.manifest.outputs)
-        start = tuple(float(v.start or 0.0) for v in self.manifest.condition for _ in range(v.size))
-        no_latent = (0.0,) * self.manifest.latent_dim
-        self._run = _Run(SessionState.INSTANTIATED, 0, ZMode.SAMPLED, DomainPolicy.WARN, start, no_latent)
-        self._draws: tuple[tuple[int, int], tuple[torch.Tensor, ...]] | None = None
+        self._closed = False
+        self._run = self._stepper.declared()
+        self._draws: LatentDraws | None = None
         self.configure(seed, z_mode, domain_policy)
         self._declared = self._run
         self.set_values(parameters or {})
@@ -140,7 +105,7 @@ class Session:
                 run = run._replace(z_mode=_member(ZMode, "z_mode", z_mode))
             if domain_policy is not None:
                 run = run._replace(domain_policy=_member(DomainPolicy, "domain_policy", domain_policy))
-            self._run = run
+            self._run, self._draws = run, None
 
     def set_values(self, values: Mapping[str, Value]) -> None:
         """Set inputs, and before the run parameters, by name in their units. All are taken, or none.
@@ -152,7 +117,7 @@ class Session:
         with self._lock:
             self._check_allowed("set_values")
             if values:
-                self._run = self._run._replace(condition=self._with_values(values))
+                self._run = self._stepper.with_values(self._run, values)
 
     def initialize(self, z: Value | None = None) -> dict[str, Any]:
         """Start the run and return the outputs at its start.
@@ -165,22 +130,8 @@ class Session:
         """
         with self._lock:
             self._check_allowed("initialize")
-            run = self._with_latent(z, "initialize")
-            condition, distance, message = self._apply_domain(run.condition)
-            latent = self._latent(run, 0).clone()
-            latent[:, self.manifest.run_latent_dim :] = 0.0
-            with self._inference:
-                y, hidden = self._initial(self._tensor(condition), latent)
-                outputs = self._finite(y, hidden, "initialize")
-            distance, message = self._output_domain(outputs, distance, message)
-            self._run = run._replace(
-                state=SessionState.RUNNING,
-                hidden=hidden,
-                outputs=outputs,
-                domain_distance=distance,
-                domain_message=message,
-            )
-            return read_slots(self._output_slots, outputs)
+            self._run = self._stepper.start(self._run, self._latents(), z)
+            return self._outputs()
 
     # -- the run -------------------------------------------------------------------------------------------------
 
@@ -202,44 +153,29 @@ class Session:
         """
         with self._lock:
             self._check_allowed("do_step")
-            run = self._with_latent(z, "do_step")
-            raw_condition = self._with_values(inputs) if inputs else run.condition
-            substeps = self._substeps(communication_step_size)
-            condition, distance, message = self._apply_domain(raw_condition)
-            x, hidden = self._tensor(condition), run.hidden
-            with self._inference:
-                for step in range(run.step_index, run.step_index + substeps):
-                    y, hidden = self._forward(x, self._latent(run, step), hidden)
-                outputs = self._finite(y, hidden, "do_step")
-            distance, message = self._output_domain(outputs, distance, message)
-            self._run = run._replace(
-                condition=raw_condition,
-                step_index=run.step_index + substeps,
-                hidden=hidden,
-                outputs=outputs,
-                domain_distance=distance,
-                domain_message=message,
-            )
-            return read_slots(self._output_slots, outputs)
+            plan = self._stepper.plan(self._run, self._latents(), inputs, z, communication_step_size)
+            self._run = self._stepper.advance_one(plan)
+            return self._outputs()
 
     @property
     def outputs(self) -> dict[str, Any]:
         """Outputs at the last communication point by name: a float, or an array (shape) for array variables."""
         with self._lock:
             self._check_allowed("outputs")
-            assert self._run.outputs is not None
-            return read_slots(self._output_slots, self._run.outputs)
+            return self._outputs()
 
     @property
     def values(self) -> dict[str, Any]:
         """Present values of inputs and parameters by name."""
         with self._lock:
-            return read_slots(self._condition_slots, self._run.condition)
+            return self._stepper.values.read(self._run.condition)
 
     @property
     def state(self) -> SessionState:
         """Where the session stands."""
-        return self._run.state
+        if self._closed:
+            return SessionState.CLOSED
+        return SessionState.INSTANTIATED if self._run.hidden is None else SessionState.RUNNING
 
     @property
     def seed(self) -> int:
@@ -290,28 +226,13 @@ class Session:
         """
         with self._lock:
             self._check_allowed("reset")
-            self._run = self._declared
+            self._run, self._draws = self._declared, None
 
     def snapshot(self) -> bytes:
         """The whole state; `restore` continues from it with equal bits, in this or another process."""
         with self._lock:
             self._check_allowed("snapshot")
-            run = self._run
-            content = {
-                "bundle": self.bundle_digest,
-                "state": run.state,
-                "seed": run.seed,
-                "z_mode": run.z_mode,
-                "domain_policy": run.domain_policy,
-                "condition": encode_floats(run.condition),
-                "external_latent": encode_floats(run.external_latent),
-                "step_index": run.step_index,
-                "hidden": None if run.hidden is None else encode_array(run.hidden[0].cpu().numpy()),
-                "outputs": None if run.outputs is None else encode_floats(run.outputs),
-                "domain_distance": run.domain_distance,
-                "domain_message": run.domain_message,
-            }
-            return seal_snapshot(content)
+            return seal_snapshot(bytes.fromhex(self.bundle_digest), encode_run(self._run))
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from a snapshot of any session of the same bundle.
@@ -321,31 +242,18 @@ class Session:
         """
         with self._lock:
             self._check_allowed("restore")
-            content = open_snapshot(snapshot)
-            if content["bundle"] != self.bundle_digest:
+            digest, data = open_snapshot(snapshot)
+            if digest.hex() != self.bundle_digest:
                 raise SnapshotError(
-                    f"the snapshot belongs to the bundle {content['bundle'][:12]}, this session runs {self.bundle_digest[:12]}; "
+                    f"the snapshot belongs to the bundle {digest.hex()[:12]}, this session runs {self.bundle_digest[:12]}; "
                     "restore it into a session of its own bundle"
                 )
-            hidden = content["hidden"]
-            self._run = _Run(
-                SessionState(content["state"]),
-                content["seed"],
-                ZMode(content["z_mode"]),
-                DomainPolicy(content["domain_policy"]),
-                decode_floats(content["condition"]),
-                decode_floats(content["external_latent"]),
-                content["step_index"],
-                None if hidden is None else torch.from_numpy(decode_array(hidden, np.float32))[None].to(self._device),
-                None if content["outputs"] is None else decode_floats(content["outputs"]),
-                content["domain_distance"],
-                content["domain_message"],
-            )
+            self._run, self._draws = decode_run(data, self.manifest), None
 
     def close(self) -> None:
         """End the session; every later call but `close` is refused."""
         with self._lock:
-            self._run = self._run._replace(state=SessionState.CLOSED)
+            self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -356,117 +264,19 @@ class Session:
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _check_allowed(self, call: str) -> None:
-        state = self._run.state
+        state = self.state
         if call not in _ALLOWED[state]:
             hint = "make a new session" if state is SessionState.CLOSED else _HINT[call]
             raise CallOrderError(f"{call} is not allowed while the session is {state}: {hint}")
 
-    def _with_values(self, values: Mapping[str, Value]) -> tuple[float, ...]:
-        condition = list(self._run.condition)
-        for name, value in values.items():
-            slot = self._condition_slots.get(name)
-            if slot is None:
-                find_variable(self.manifest.variables, name)
-                raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
-            variable, place, low, high = slot
-            if variable.causality is Causality.PARAMETER and self._run.state is SessionState.RUNNING:
-                raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
-            if isinstance(value, float) and not variable.shape:  # every input at every step comes this way
-                elements = [value]
-            else:
-                array = _numbers(f"{name!r}: expected a number in {variable.unit!r}", value)
-                if array.shape != variable.shape:
-                    raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
-                elements = array.ravel().tolist()
-            for element in elements:
-                if not math.isfinite(element):
-                    raise InputError(f"{name!r}: expected finite numbers in {variable.unit!r}, got {value!r}")
-                if not low <= element <= high:
-                    raise InputError(f"{name!r}: {value!r} is outside the allowed range [{low:g}, {high:g}] {variable.unit}")
-            condition[place] = elements
-        return tuple(condition)
+    def _latents(self) -> LatentDraws:
+        if self._draws is None:
+            self._draws = self._stepper.draws(self._run)
+        return self._draws
 
-    def _with_latent(self, z: Value | None, call: str) -> _Run:
-        if z is None:
-            return self._run
-        if self._run.z_mode is not ZMode.EXTERNAL:
-            raise InputError(f"{call} was given z, but z_mode is {self._run.z_mode}; use z_mode='external' or leave z out")
-        latent = _numbers("z: expected numbers", z)
-        if latent.shape != (self.manifest.latent_dim,) or not np.isfinite(latent).all():
-            raise InputError(f"z: expected {self.manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
-        return self._run._replace(external_latent=tuple(latent.tolist()))
-
-    def _substeps(self, communication_step_size: float | None) -> int:
-        if communication_step_size is None:
-            return 1
-        try:
-            ratio = float(communication_step_size) / self.manifest.step_size
-        except (TypeError, ValueError) as error:
-            raise StepSizeError(f"the communication step {communication_step_size!r} is no number of seconds") from error
-        count = round(ratio) if math.isfinite(ratio) else 0
-        if count > _SUBSTEPS_MAX:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is {count:g} steps of the generator, more than the "
-                f"{_SUBSTEPS_MAX} that one call takes; use a smaller one"
-            )
-        if count < 1 or abs(ratio - count) > _STEP_TOLERANCE * count:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is no whole multiple of the generator's step "
-                f"of {self.manifest.step_size:g} s; use {self.manifest.step_size:g} s or a multiple of it"
-            )
-        return count
-
-    def _latent(self, run: _Run, step: int) -> torch.Tensor:
-        """z of a step, (1, latent_dim)."""
-        if run.z_mode is ZMode.EXTERNAL:
-            return self._tensor(run.external_latent)
-        if run.z_mode is ZMode.MEAN:
-            return torch.zeros(1, self.manifest.latent_dim, device=self._device)
-        if run.z_mode is ZMode.HELD or not self.manifest.step_latent_dim:
-            step = 0
-        block, offset = divmod(step, _DRAW_AHEAD)
-        draws = self._draws
-        if draws is None or draws[0] != (run.seed, block):
-            stream = LatentStream(run.seed, self.manifest.run_latent_dim, self.manifest.step_latent_dim)
-            steps = stream.step_latents(block * _DRAW_AHEAD, _DRAW_AHEAD)
-            run_part = np.broadcast_to(stream.run_latent, (_DRAW_AHEAD, self.manifest.run_latent_dim))
-            latents = torch.from_numpy(np.concatenate([run_part, steps], axis=1)).to(self._device)
-            self._draws = draws = ((run.seed, block), latents.split(1))  # type: ignore[no-untyped-call]
-        return draws[1][offset]
-
-    def _apply_domain(self, condition: tuple[float, ...]) -> tuple[tuple[float, ...], float, str]:
-        distance = self._condition_box.distance(condition)
-        if distance == 0.0:
-            return condition, 0.0, ""
-        message = self._condition_box.describe(condition)
-        if self._run.domain_policy is DomainPolicy.REFUSE:
-            raise DomainError(f"{message}; stay inside, or choose the domain policy 'warn' or 'clamp'")
-        clamped = self._run.domain_policy is DomainPolicy.CLAMP
-        return (self._condition_box.clamp(condition) if clamped else condition), distance, message
-
-    def _output_domain(self, outputs: tuple[float, ...], distance: float, message: str) -> tuple[float, str]:
-        output_distance = self._output_box.distance(outputs)
-        if output_distance > 0.0 and self._run.domain_policy is DomainPolicy.REFUSE:
-            raise DomainError(f"the step would end where {self._output_box.describe(outputs)}; the state is as before")
-        if output_distance > distance:
-            return output_distance, self._output_box.describe(outputs)
-        return distance, message
-
-    def _finite(self, y: torch.Tensor, hidden: torch.Tensor | None, call: str) -> tuple[float, ...]:
-        """The outputs of a step; one sum tells whether all of the hidden state is finite."""
-        outputs = tuple(y.tolist()[0])
-        if hidden is None or not (all(map(math.isfinite, outputs)) and math.isfinite(_total(hidden))):
-            raise SessionError(f"{call}: the generator gave values that are not finite; the state is as before")
-        return outputs
-
-    def _tensor(self, values: tuple[float, ...]) -> torch.Tensor:
-        """(1, size); half the time of `torch.tensor`, and `array` makes an overflow infinite where numpy would warn."""
-        tensor = torch.from_numpy(np.ndarray((1, len(values)), np.float32, array("f", values)))
-        return tensor if self._device.type == "cpu" else tensor.to(self._device)
-
-
-def _total(hidden: torch.Tensor) -> float:
-    return sum(hidden.tolist()[0]) if hidden.shape[1] <= _FEW else float(hidden.sum())
+    def _outputs(self) -> dict[str, Any]:
+        assert self._run.outputs is not None
+        return self._stepper.values.read_outputs(self._run.outputs)
 
 
 def _member(enum: type[E], name: str, value: E | str) -> E:
@@ -474,10 +284,3 @@ def _member(enum: type[E], name: str, value: E | str) -> E:
         return enum(value)
     except ValueError:
         raise InputError(f"{name} {value!r} is unknown; use one of {', '.join(repr(m.value) for m in enum)}") from None
-
-
-def _numbers(expectation: str, value: Value) -> Array:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{expectation}, got {value!r}") from error

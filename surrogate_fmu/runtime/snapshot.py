@@ -1,55 +1,30 @@
-"""Snapshots as bytes: SHA-256, then JSON with arrays in base64, so that floats come back with equal bits."""
+"""Snapshots of a session as bytes: SHA-256 of the rest, a magic word, the digest of the bundle, the run."""
 
-import base64
 import hashlib
-import json
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from surrogate_fmu.errors import SnapshotError
 
-FORMAT = "surrogate-fmu snapshot 1"
+_MAGIC = b"SFMUrun2"
+_DIGEST_SIZE = 32
+_HEAD_SIZE = len(_MAGIC) + 2 * _DIGEST_SIZE
 
 
-def seal_snapshot(content: Mapping[str, Any]) -> bytes:
-    """Plain data as a snapshot."""
-    text = json.dumps({"format": FORMAT, **content}, separators=(",", ":")).encode()
-    return hashlib.sha256(text).digest() + text
+def seal_snapshot(bundle_digest: bytes, run: bytes) -> bytes:
+    """A run (`encode_run`) of a bundle as a snapshot."""
+    content = _MAGIC + bundle_digest + run
+    return hashlib.sha256(content).digest() + content
 
 
-def open_snapshot(snapshot: bytes) -> dict[str, Any]:
-    """The inverse of `seal_snapshot`.
+def open_snapshot(snapshot: bytes) -> tuple[bytes, bytes]:
+    """The inverse of `seal_snapshot`: digest of the bundle, and the run.
 
     Raises:
         SnapshotError: the bytes are damaged, or of another version.
     """
-    head, text = bytes(snapshot[:32]), bytes(snapshot[32:])
-    if len(head) < 32 or hashlib.sha256(text).digest() != head:
+    head, content = bytes(snapshot[:_DIGEST_SIZE]), bytes(snapshot[_DIGEST_SIZE:])
+    if len(snapshot) < _HEAD_SIZE or hashlib.sha256(content).digest() != head:
         raise SnapshotError(f"the snapshot of {len(snapshot)} bytes is damaged or truncated; use the bytes that snapshot() gave")
-    content: dict[str, Any] = json.loads(text)
-    if content.get("format") != FORMAT:
-        raise SnapshotError(f"the snapshot has the format {content.get('format')!r}, this version reads {FORMAT!r}")
-    return content
-
-
-def encode_array(values: NDArray[Any]) -> str:
-    """The bytes of an array; its type and shape are the reader's to know."""
-    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
-def decode_array(text: str, dtype: Any) -> NDArray[Any]:
-    """An array (size,) from `encode_array`."""
-    return np.array(np.frombuffer(base64.b64decode(text), dtype=dtype))
-
-
-def encode_floats(values: tuple[float, ...]) -> str:
-    """Floats as float64."""
-    return encode_array(np.array(values, dtype=np.float64))
-
-
-def decode_floats(text: str) -> tuple[float, ...]:
-    """The inverse of `encode_floats`."""
-    return tuple(decode_array(text, np.float64).tolist())
+    if not content.startswith(_MAGIC):
+        raise SnapshotError(f"the snapshot has the format {content[:8]!r}, this version reads {_MAGIC!r}; make it again")
+    content = content[len(_MAGIC) :]
+    return content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]

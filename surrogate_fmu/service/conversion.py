@@ -1,7 +1,7 @@
 """Python values as messages of surrogate_fmu.v1 and back. Imports no torch: the client converts too."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -180,9 +180,17 @@ class OutputWriter:
             else:
                 target[name].CopyFrom(array_to_proto(np.array(outputs[start:stop], np.float32).reshape(shape)))
 
-    def write_columns(self, outputs: Array, target: Any) -> None:
-        """Fill a map with columns: outputs (..., output_dim) become values of the shape (..., shape of the variable)."""
+    def write_columns(self, outputs: Array, target: Any, names: Container[str] | None = None) -> None:
+        """Fill a map with columns: outputs (..., output_dim) become values of the shape (..., shape of the variable).
+
+        Args:
+            outputs: of many points.
+            target: the map field.
+            names: of the outputs to write; None writes all.
+        """
         for name, start, stop, shape in self._places:
+            if names is not None and name not in names:
+                continue
             column = outputs[..., start:stop].reshape(outputs.shape[:-1] + shape)
             target[name].CopyFrom(array_to_proto(np.ascontiguousarray(column)))
 

@@ -1,43 +1,52 @@
-"""The calls of the API: each converts, calls a session, and converts back."""
+"""The calls of the API: each converts, calls the keeper of the sessions, and converts back."""
 
+import asyncio
 import functools
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
-from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.errors import CallOrderError, NotServedError, SurrogateError
-from surrogate_fmu.runtime.session import Session, SessionState
+from surrogate_fmu.errors import CallOrderError, InputError, SurrogateError
+from surrogate_fmu.runtime.run_state import RunState
 from surrogate_fmu.service import conversion
-from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.access import Access
+from surrogate_fmu.service.config import TIME_TO_LIVE_MAX_S, ServeConfig
+from surrogate_fmu.service.fingerprint import FINGERPRINT_SIZE, fingerprint_step
+from surrogate_fmu.service.keeper import Opened, SessionKeeper, Stepped
+from surrogate_fmu.service.metrics import Metrics
+from surrogate_fmu.service.record import Terms
+from surrogate_fmu.service.rollouts import Rollouts
+from surrogate_fmu.service.served import ServedModel, ServedSession
 from surrogate_fmu.service.status import status_of
-from surrogate_fmu.service.table import SessionTable
+from surrogate_fmu.service.trace import traced
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from surrogate_fmu.service.v1 import surrogate_pb2_grpc
 
 _log = logging.getLogger("surrogate_fmu.service")
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+_DO_STEPS_MAX = 100_000  # sessions in one call
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+_Context = Any  # grpc.aio.ServicerContext, whose stubs are generic in the messages
 
 
-def _answering(call: Callable[[Any, Request], Reply]) -> Callable[[Any, Request, Any], Reply]:
+def _answering(call: Callable[[Any, Request, _Context], Awaitable[Reply]]) -> Callable[[Any, Request, _Context], Awaitable[Reply]]:
     """Turn what a call raises into a status, so that no fault of one call ends the server."""
 
     @functools.wraps(call)
-    def answer(servicer: Any, request: Request, context: Any) -> Reply:
-        try:
-            return call(servicer, request)
-        except SurrogateError as error:
-            code, message, metadata = status_of(error)
-        except Exception as error:
-            _log.exception("%s failed", call.__name__)
-            code, metadata = grpc.StatusCode.INTERNAL, ()
-            message = f"{call.__name__} failed in the server ({type(error).__name__}); the server's log says more"
-        context.set_trailing_metadata(metadata)
-        context.abort(code, message)
-        raise AssertionError("abort returns never")
+    async def answer(servicer: Any, request: Request, context: _Context) -> Reply:
+        with traced(call.__name__, context.invocation_metadata()):
+            try:
+                return await call(servicer, request, context)
+            except Exception as error:
+                await servicer.refuse(context, call.__name__, error)
+                raise AssertionError("abort returns never") from error
 
     return answer
 
@@ -46,141 +55,346 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     """Sessions of some bundles, over gRPC.
 
     Args:
-        bundles: the models, with different names.
-        config: device, session limit, idle timeout.
+        keeper: opens, steps and ends sessions.
+        models: by name, sorted.
+        rollouts: whole runs without a session.
+        access: who calls.
+        config: limits and defaults.
+        metrics: counts what happens.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], config: ServeConfig) -> None:
-        self._bundles = {bundle.manifest.name: bundle for bundle in sorted(bundles, key=lambda b: b.manifest.name)}
-        self._device = config.device
-        self.sessions = SessionTable(config.session_limit, config.idle_timeout_s)
+    def __init__(
+        self,
+        keeper: SessionKeeper,
+        models: dict[str, ServedModel],
+        rollouts: Rollouts,
+        access: Access,
+        config: ServeConfig,
+        metrics: Metrics,
+    ) -> None:
+        self._keeper = keeper
+        self._models = models
+        self._rollouts = rollouts
+        self._access = access
+        self._config = config
+        self._metrics = metrics
+
+    # -- models ------------------------------------------------------------------------------------------------------
 
     @_answering
-    def ListModels(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+    async def ListModels(self, request: pb.ListModelsRequest, context: _Context) -> pb.ListModelsResponse:
         """The models."""
-        return pb.ListModelsResponse(models=[_model(bundle) for bundle in self._bundles.values()])
+        self._access.owner(context)
+        return pb.ListModelsResponse(models=[model.message for model in self._models.values()])
 
     @_answering
-    def GetModel(self, request: pb.GetModelRequest) -> pb.GetModelResponse:
+    async def GetModel(self, request: pb.GetModelRequest, context: _Context) -> pb.GetModelResponse:
         """A model's manifest."""
-        bundle = self._bundle(request.name)
-        return pb.GetModelResponse(model=_model(bundle), manifest_json=bundle.manifest.to_json())
+        self._access.owner(context)
+        model = self._keeper.model(request.name)
+        return pb.GetModelResponse(model=model.message, manifest_json=model.manifest.to_json())
+
+    # -- sessions ----------------------------------------------------------------------------------------------------
 
     @_answering
-    def Open(self, request: pb.OpenRequest) -> pb.OpenResponse:
-        """Make a session, initialized unless told not to."""
-        bundle = self._bundle(request.model_name)
-        session = Session(
-            bundle,
-            request.seed,
-            conversion.z_mode_from_proto(request.z_mode),
-            conversion.domain_policy_from_proto(request.domain_policy),
-            conversion.values_from_proto(bundle.manifest, request.parameters),
-            self._device,
+    async def Open(self, request: pb.OpenRequest, context: _Context) -> pb.OpenResponse:
+        """Start a session, go on from a token, or find the session again."""
+        owner = self._access.owner(context)
+        if request.session_id:
+            _check_session_id(request.session_id)
+        model = self._keeper.model(request.model_name)
+        _check_digest(model, request.bundle_digest)
+        declared, values, z = _declared(model, request)
+        terms = Terms(
+            request.session_id,
+            owner,
+            _fingerprint_open(model, request, values, z),
+            conversion.batching_from_proto(request.batching),
+            request.token_interval or self._config.token_interval,
+            self._time_to_live(request.time_to_live_s),
         )
-        if request.initialize or not request.HasField("initialize"):
-            session.initialize()
-        point = _point(session)
-        return pb.OpenResponse(session_id=self.sessions.add(session), point=point)
+
+        def start() -> RunState:
+            run = model.stepper.with_values(declared, values)
+            return model.stepper.start(run, model.stepper.draws(run), z)
+
+        opened = await self._keeper.open(model, terms, start, request.resume_token)
+        session = opened.session
+        return pb.OpenResponse(
+            session_id=session.terms.session_id,
+            point=_point(model, opened.moment.run),
+            found=opened.found,
+            resumed=opened.resumed,
+            resume_token=self._keeper.token(session, opened.moment),
+            time_to_live_s=session.terms.time_to_live_s,
+            token_interval=session.terms.token_interval,
+        )
 
     @_answering
-    def GetSession(self, request: pb.GetSessionRequest) -> pb.GetSessionResponse:
+    async def GetSession(self, request: pb.GetSessionRequest, context: _Context) -> pb.GetSessionResponse:
         """All that can be read of a session."""
-        with self.sessions.use(request.session_id) as session:
-            return pb.GetSessionResponse(
-                model_name=session.manifest.name,
-                point=_point(session),
-                values=conversion.known_values_to_proto(session.values),
-                seed=session.seed,
-                z_mode=conversion.z_mode_to_proto(session.z_mode),
-                domain_policy=conversion.domain_policy_to_proto(session.domain_policy),
-            )
+        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        run = session.moment.run
+        return pb.GetSessionResponse(
+            model=session.model.message,
+            point=_point(session.model, run),
+            values=conversion.known_values_to_proto(session.model.stepper.values.read(run.condition)),
+            seed=run.seed,
+            z_mode=conversion.z_mode_to_proto(run.z_mode),
+            domain_policy=conversion.domain_policy_to_proto(run.domain_policy),
+            batching=conversion.batching_to_proto(session.terms.batching),
+        )
 
     @_answering
-    def SetValues(self, request: pb.SetValuesRequest) -> pb.SetValuesResponse:
-        """Set inputs and parameters."""
-        with self.sessions.use(request.session_id) as session:
-            session.set_values(conversion.values_from_proto(session.manifest, request.values))
-            return pb.SetValuesResponse()
-
-    @_answering
-    def Initialize(self, request: pb.InitializeRequest) -> pb.InitializeResponse:
-        """Start the run."""
-        with self.sessions.use(request.session_id) as session:
-            session.initialize(_latent(session, request))
-            return pb.InitializeResponse(point=_point(session))
-
-    @_answering
-    def DoStep(self, request: pb.DoStepRequest) -> pb.DoStepResponse:
+    async def DoStep(self, request: pb.DoStepRequest, context: _Context) -> pb.DoStepResponse:
         """Advance by one communication step."""
-        with self.sessions.use(request.session_id) as session:
-            _check_step_number(session, request.step_number)
-            session.do_step(
-                conversion.values_from_proto(session.manifest, request.inputs),
-                _latent(session, request),
-                request.communication_step_size if request.HasField("communication_step_size") else None,
-            )
-            return pb.DoStepResponse(point=_point(session))
+        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        return await self._step(session, request)
+
+    async def Run(self, request_iterator: Any, context: _Context) -> None:  # type: ignore[override]  # writes itself
+        """A stream of steps of one session; the next request is read when the reply before it is written."""
+        try:
+            owner = self._access.owner(context)
+            session: ServedSession | None = None
+            while (request := await context.read()) is not grpc.aio.EOF:
+                if session is None or not self._keeper.holds(session):
+                    session_id = request.session_id or (session.terms.session_id if session is not None else "")
+                    session = await self._keeper.find(session_id, owner)
+                if request.session_id and request.session_id != session.terms.session_id:
+                    raise InputError("a stream steps one session, and another id came; open a stream for each session")
+                reply = await self._step(session, request)
+                await self._write(context, reply)
+        except Exception as error:
+            await self.refuse(context, "Run", error)
 
     @_answering
-    def Reset(self, request: pb.ResetRequest) -> pb.ResetResponse:
-        """Go back to a fresh instance."""
-        with self.sessions.use(request.session_id) as session:
-            session.reset()
-            return pb.ResetResponse(point=_point(session))
+    async def DoSteps(self, request: pb.DoStepsRequest, context: _Context) -> pb.DoStepsResponse:
+        """Advance many sessions of one model."""
+        owner = self._access.owner(context)
+        count = len(request.session_ids)
+        _check_rows(request, count)
+        sessions: list[ServedSession | SurrogateError] = []
+        for session_id in request.session_ids:
+            try:
+                sessions.append(await self._keeper.find(session_id, owner))
+            except SurrogateError as error:
+                sessions.append(error)
+        model = _one_model(sessions)
+        if model is None:
+            return _many_to_proto(None, [s for s in sessions if isinstance(s, SurrogateError)], [], self._keeper)
+        shapes = {variable.name: variable.shape for variable in model.manifest.variables}
+        columns = {name: _column(name, value, count, shapes.get(name, ())) for name, value in request.inputs.items()}
+        z = _column("z", request.z, count, (model.manifest.latent_dim,)) if request.HasField("z") else None
+        start = asyncio.get_running_loop().time()
+        results = await self._keeper.step_many(sessions, request.step_numbers, columns, z, _step_size(request))
+        seconds = asyncio.get_running_loop().time() - start
+        for result in results:
+            if isinstance(result, SurrogateError):
+                self._metrics.refused(model.name, type(result).__name__)
+            else:
+                self._metrics.step(model.name, seconds, result.replayed)
+        return _many_to_proto(model, results, sessions, self._keeper)
 
     @_answering
-    def Snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotResponse:
+    async def Snapshot(self, request: pb.SnapshotRequest, context: _Context) -> pb.SnapshotResponse:
         """The state as bytes."""
-        with self.sessions.use(request.session_id) as session:
-            return pb.SnapshotResponse(snapshot=session.snapshot())
+        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        return pb.SnapshotResponse(snapshot=self._keeper.token(session, session.moment))
 
     @_answering
-    def Restore(self, request: pb.RestoreRequest) -> pb.RestoreResponse:
-        """Go on from a snapshot."""
-        with self.sessions.use(request.session_id) as session:
-            session.restore(request.snapshot)
-            return pb.RestoreResponse(point=_point(session))
+    async def Restore(self, request: pb.RestoreRequest, context: _Context) -> pb.RestoreResponse:
+        """Start a session from a snapshot."""
+        owner = self._access.owner(context)
+        if request.new_session_id:
+            _check_session_id(request.new_session_id)
+        opened: Opened = await self._keeper.restore(request.snapshot, owner, request.session_id, request.new_session_id)
+        session = opened.session
+        return pb.RestoreResponse(
+            session_id=session.terms.session_id,
+            point=_point(session.model, opened.moment.run),
+            resume_token=self._keeper.token(session, opened.moment),
+        )
 
     @_answering
-    def Close(self, request: pb.CloseRequest) -> pb.CloseResponse:
+    async def Close(self, request: pb.CloseRequest, context: _Context) -> pb.CloseResponse:
         """End a session."""
-        self.sessions.remove(request.session_id)
+        await self._keeper.close(request.session_id, self._access.owner(context))
         return pb.CloseResponse()
 
-    def _bundle(self, name: str) -> Bundle:
-        if name not in self._bundles:
-            raise NotServedError(f"no model is called {name!r} here; there are {', '.join(repr(n) for n in self._bundles)}")
-        return self._bundles[name]
+    # -- whole runs --------------------------------------------------------------------------------------------------
 
+    async def Rollout(self, request: pb.RolloutRequest, context: _Context) -> None:  # type: ignore[override]  # writes itself
+        """Whole runs of many members, chunk by chunk."""
+        try:
+            self._access.owner(context)
+            model = self._keeper.model(request.model_name)
+            _check_digest(model, request.bundle_digest)
+            async with self._rollouts.run(model, request) as chunks:
+                async for chunk in chunks:
+                    await self._write(context, chunk)
+        except Exception as error:
+            await self.refuse(context, "Rollout", error)
 
-def _model(bundle: Bundle) -> pb.Model:
-    return pb.Model(name=bundle.manifest.name, bundle_digest=bundle.digest, description=bundle.manifest.description)
+    # -- inside ------------------------------------------------------------------------------------------------------
 
-
-def _point(session: Session) -> pb.CommunicationPoint:
-    running = session.state is SessionState.RUNNING
-    return conversion.point_to_proto(
-        conversion.Point(
-            running,
-            session.step_index,
-            session.time,
-            session.outputs if running else {},
-            session.in_domain,
-            session.domain_distance,
-            session.domain_message,
+    async def refuse(self, context: _Context, call: str, error: Exception) -> None:
+        """End a call with the status of an error."""
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, SurrogateError):
+            status = status_of(error)
+            self._metrics.refused("", status.error)
+            if status.code is grpc.StatusCode.INTERNAL:
+                _log.error("%s failed", call, exc_info=error)
+            context.set_trailing_metadata(status.metadata)
+            await context.abort(status.code, status.message)
+        _log.error("%s failed", call, exc_info=error)
+        await context.abort(
+            grpc.StatusCode.INTERNAL, f"{call} failed in the server ({type(error).__name__}); the server's log says more"
         )
+
+    async def _step(self, session: ServedSession, request: pb.DoStepRequest) -> pb.DoStepResponse:
+        model = session.model
+        start = asyncio.get_running_loop().time()
+        values = conversion.values_from_proto(model.manifest, request.inputs)
+        z = conversion.latent_from_proto(request.z, model.manifest.latent_dim) if request.HasField("z") else None
+        stepped = await self._keeper.step(session, request.step_number, values, z, _step_size(request))
+        reply = pb.DoStepResponse(replayed=stepped.replayed)
+        _write_point(model, stepped.moment.run, reply.point)
+        if self._keeper.token_due(session, stepped.moment):
+            reply.resume_token = self._keeper.token(session, stepped.moment)
+        self._metrics.step(model.name, asyncio.get_running_loop().time() - start, stepped.replayed)
+        return reply
+
+    async def _write(self, context: _Context, message: Any) -> None:
+        try:
+            await asyncio.wait_for(context.write(message), self._config.write_timeout_s)
+        except TimeoutError:
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"a reply was not read for {self._config.write_timeout_s:g} s; read faster, or ask for less",
+            )
+
+    def _time_to_live(self, asked_s: float) -> float:
+        if not asked_s:
+            return self._config.idle_timeout_s
+        if not 0 < asked_s <= TIME_TO_LIVE_MAX_S:
+            raise InputError(f"time_to_live_s {asked_s} must be from 0 (the server's default) to {TIME_TO_LIVE_MAX_S:g} seconds")
+        return asked_s
+
+
+def _declared(model: ServedModel, request: pb.OpenRequest) -> tuple[RunState, dict[str, Any], Any]:
+    declared = model.stepper.declared()._replace(
+        seed=conversion.seed_to_proto(request.seed),
+        z_mode=conversion.z_mode_from_proto(request.z_mode),
+        domain_policy=conversion.domain_policy_from_proto(request.domain_policy),
     )
+    values = conversion.values_from_proto(model.manifest, request.values)
+    z = conversion.latent_from_proto(request.z, model.manifest.latent_dim) if request.HasField("z") else None
+    return declared, values, z
 
 
-def _latent(session: Session, request: pb.InitializeRequest | pb.DoStepRequest) -> Any:
-    return conversion.latent_from_proto(request.z, session.manifest.latent_dim) if request.HasField("z") else None
+def _fingerprint_open(model: ServedModel, request: pb.OpenRequest, values: dict[str, Any], z: Any) -> bytes:
+    settings = (request.seed, request.z_mode or 1, request.domain_policy or 1, request.batching or 1)
+    return blake2b(
+        model.digest + repr(settings).encode() + fingerprint_step(values, z), digest_size=FINGERPRINT_SIZE
+    ).digest()
 
 
-def _check_step_number(session: Session, step_number: int) -> None:
-    expected = session.step_index + 1
-    if step_number not in (0, expected):
+def _check_session_id(session_id: str) -> None:
+    if not _SESSION_ID.fullmatch(session_id):
+        raise InputError(f"the session id {session_id[:70]!r} must be 16 to 64 of A-Z a-z 0-9 - _; choose it at random")
+
+
+def _check_digest(model: ServedModel, digest: str) -> None:
+    if digest and digest != model.bundle.digest:
         raise CallOrderError(
-            f"do_step was asked for step {step_number}, the session expects step {expected}: an answer was lost, or another "
-            "client uses the session; refresh to read where it stands, then go on from there or restore a snapshot"
+            f"{model.name!r} is the bundle {model.bundle.digest[:12]} here, asked for is {digest[:12]}; serve that bundle, or leave the "
+            "digest out"
         )
+
+
+def _step_size(request: pb.DoStepRequest | pb.DoStepsRequest) -> float | None:
+    return request.communication_step_size if request.HasField("communication_step_size") else None
+
+
+def _write_point(model: ServedModel, run: RunState, point: pb.CommunicationPoint) -> None:
+    point.step_index = run.step_index
+    point.time = run.step_index * model.manifest.step_size
+    point.in_domain = run.domain_distance == 0.0
+    if run.domain_distance:
+        point.domain_distance = run.domain_distance
+        point.domain_message = run.domain_message
+    assert run.outputs is not None
+    model.outputs.write(run.outputs, point.outputs)
+
+
+def _point(model: ServedModel, run: RunState) -> pb.CommunicationPoint:
+    point = pb.CommunicationPoint()
+    _write_point(model, run, point)
+    return point
+
+
+# -- many sessions in one call -----------------------------------------------------------------------------------------
+
+
+def _check_rows(request: pb.DoStepsRequest, count: int) -> None:
+    if not 1 <= count <= _DO_STEPS_MAX:
+        raise InputError(f"DoSteps was given {count} sessions; give 1 to {_DO_STEPS_MAX}")
+    if len(request.step_numbers) != count:
+        raise InputError(f"DoSteps was given {count} sessions and {len(request.step_numbers)} step numbers; give one per session")
+    if len(set(request.session_ids)) != count:
+        raise InputError("DoSteps was given a session twice; give each session one step per call")
+
+
+def _one_model(sessions: list[ServedSession | SurrogateError]) -> ServedModel | None:
+    models = {session.model.name: session.model for session in sessions if isinstance(session, ServedSession)}
+    if len(models) > 1:
+        raise InputError(f"DoSteps was given sessions of the models {', '.join(sorted(models))}; make one call for each model")
+    return next(iter(models.values()), None)
+
+
+def _column(name: str, message: pb.Value, count: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.asarray(conversion.array_from_proto(name, message, (count, *shape)), np.float64)
+    if array.shape[:1] != (count,):
+        raise InputError(f"{name!r}: the column has the shape {array.shape}, expected {(count, *shape)}: one row per session")
+    return array
+
+
+def _many_to_proto(
+    model: ServedModel | None,
+    results: list[Any],
+    sessions: list[ServedSession | SurrogateError],
+    keeper: SessionKeeper,
+) -> pb.DoStepsResponse:
+    reply = pb.DoStepsResponse()
+    width = 0 if model is None else model.manifest.output_dim
+    outputs = np.full((len(results), width), np.nan, np.float32)
+    indices, distances = [], []
+    for row, result in enumerate(results):
+        session = sessions[row] if sessions else None
+        if isinstance(result, Stepped):
+            run = result.moment.run
+            assert run.outputs is not None and isinstance(session, ServedSession)
+            outputs[row] = run.outputs
+            indices.append(run.step_index)
+            distances.append(run.domain_distance)
+            if run.domain_distance:
+                reply.domain_messages[row] = run.domain_message
+            if result.replayed:
+                reply.replayed.append(row)
+            if keeper.token_due(session, result.moment):
+                reply.resume_tokens[row] = keeper.token(session, result.moment)
+        else:
+            status = status_of(result)
+            indices.append(session.moment.run.step_index if isinstance(session, ServedSession) else -1)
+            distances.append(float("nan"))
+            code: int = status.code.value[0]
+            reply.refusals[row].CopyFrom(
+                pb.StepRefusal(code=code, message=status.message, error=status.error, next_step=status.next_step)
+            )
+    reply.step_indices.extend(indices)
+    reply.domain_distances.extend(distances)
+    if model is not None:
+        model.outputs.write_columns(outputs, reply.outputs)
+    return reply

@@ -112,8 +112,9 @@ def _retry_info(code: grpc.StatusCode, message: str, retry_after_s: float) -> by
     info.retry_delay.FromNanoseconds(int(retry_after_s * 1e9))
     detail = any_pb2.Any()
     detail.Pack(info)
-    number: int = code.value[0]  # type: ignore[index]
-    return status_pb2.Status(code=number, message=message, details=[detail]).SerializeToString()
+    number: int = code.value[0]
+    data: bytes = status_pb2.Status(code=number, message=message, details=[detail]).SerializeToString()
+    return data
 
 
 def _retry_after(metadata: Mapping[str, Any]) -> float | None:

@@ -22,14 +22,14 @@ trailing metadata `surrogate-fmu-error` holds the class of the error in surrogat
   FAILED_PRECONDITION  StepGapError: a step number beyond the next one; restore a snapshot or repeat the steps between
   ALREADY_EXISTS       StepConflictError: the last step's number with other inputs; or OpenConflictError: the id of a
                        session that was opened otherwise
-  NOT_FOUND            NotServedError: no such model or session; SessionEvictedError: it was idle for its time to live
+  NOT_FOUND            NotServedError: no such model or session, or one of another owner; SessionEvictedError: the session was
+                       idle for its time to live
   ABORTED              StepStaleError: a step before the last one; ConcurrentCallError: another call steps the session
   RESOURCE_EXHAUSTED   ServiceFullError: a limit of the server; google.rpc.RetryInfo in the details says when to come
                        again; without metadata: a message too large
   UNAVAILABLE          ServiceDrainingError: the server stops, come again; StoreError: the state could not be stored and
                        the step was not taken, come again
   UNAUTHENTICATED      AccessError: no token, or one that the server does not know
-  PERMISSION_DENIED    AccessError: the snapshot belongs to another owner (a session of another owner is NOT_FOUND)
   DEADLINE_EXCEEDED    the call's deadline came first: the step was not taken, or its reply was too late; repeat it
   INTERNAL             a fault of the server or of the model; the server's log says more
 
