@@ -21,6 +21,7 @@
         ├── DeviceError
         ├── SnapshotError
         └── ServiceError               10  the service cannot be reached
+            ├── ServiceLostError           no answer came; whether the call took effect is not known
             ├── NotServedError             it has no such model or session
             │   └── SessionEvictedError        the session was idle for its time to live
             ├── OpenConflictError          the session id is taken by a session that was opened otherwise
@@ -145,6 +146,10 @@ class ServiceError(SessionError):
     """The service cannot be reached; the two below say that it can, and refuses."""
 
     exit_code = 10
+
+
+class ServiceLostError(ServiceError):
+    """No answer came; whether the call took effect is not known."""
 
 
 class NotServedError(ServiceError):

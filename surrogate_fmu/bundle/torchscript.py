@@ -78,7 +78,7 @@ def load_generator(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModul
 
 
 def load_rollout(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
-    """The bundle's generator on a device with the loop over steps inside TorchScript, as one more method:
+    """The bundle's generator on a device with the loop over steps inside TorchScript, as one more method.
 
         rollout(x, z, h) -> (y, h')    x (step, batch, condition_dim), z (step, batch, latent_dim), h (batch, hidden_dim):
                                        y (step, batch, output_dim), and h' after the last step

@@ -99,7 +99,7 @@ def decode_run(data: bytes, manifest: Manifest) -> RunState:
     )
     if tuple(lengths[:4]) != expected:
         raise SnapshotError(
-            f"the snapshot has {tuple(lengths[:4])} numbers of condition, latent, hidden state and outputs, this model has {expected}; "
+            f"the snapshot has {tuple(lengths[:4])} numbers of condition, latent, hidden state and outputs, this model {expected}; "
             "restore it into a session of its own bundle"
         )
     number_count = condition_count + latent_count + output_count

@@ -13,7 +13,7 @@ from surrogate_fmu.errors import CallOrderError, InputError, SnapshotError
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.runtime.draws import LatentDraws
 from surrogate_fmu.runtime.latent import SEED_MAX
-from surrogate_fmu.runtime.run_state import RunState, decode_run, encode_run
+from surrogate_fmu.runtime.run_state import decode_run, encode_run
 from surrogate_fmu.runtime.snapshot import open_snapshot, seal_snapshot
 from surrogate_fmu.runtime.stepper import Stepper
 from surrogate_fmu.runtime.values import Value

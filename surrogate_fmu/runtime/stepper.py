@@ -289,9 +289,7 @@ class Stepper:
         clamped = run.domain_policy is DomainPolicy.CLAMP
         return (self._condition_box.clamp(condition) if clamped else condition), distance, message
 
-    def _output_domain(
-        self, policy: DomainPolicy, outputs: tuple[float, ...], distance: float, message: str
-    ) -> tuple[float, str]:
+    def _output_domain(self, policy: DomainPolicy, outputs: tuple[float, ...], distance: float, message: str) -> tuple[float, str]:
         output_distance = self._output_box.distance(outputs)
         if output_distance > 0.0 and policy is DomainPolicy.REFUSE:
             raise DomainError(f"the step would end where {self._output_box.describe(outputs)}; the state is as before")
@@ -350,9 +348,7 @@ def _batch_for(bundle: Bundle) -> int:
     return 4 if len(bundle.payload) < 1_000_000 and numbers <= 512 else 1
 
 
-def _next_state(
-    plan: StepPlan, outputs: tuple[float, ...], hidden: Any, distance: float, message: str
-) -> RunState:
+def _next_state(plan: StepPlan, outputs: tuple[float, ...], hidden: Any, distance: float, message: str) -> RunState:
     run = plan.run
     return RunState(
         run.seed,

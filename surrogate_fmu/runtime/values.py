@@ -1,4 +1,4 @@
-"""Values by name as the flat numbers of a run, and the checks that they pass. Needs no torch: a client of the service checks too."""
+"""Values by name as the flat numbers of a run, and their checks. Needs no torch: a client of the service checks too."""
 
 import math
 from collections.abc import Mapping, Sequence

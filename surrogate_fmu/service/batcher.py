@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from surrogate_fmu.errors import ServiceFullError, SurrogateError
 from surrogate_fmu.runtime.run_state import RunState
-from surrogate_fmu.runtime.stepper import StepPlan, Stepper
+from surrogate_fmu.runtime.stepper import Stepper, StepPlan
 from surrogate_fmu.service.conversion import Batching
 
 Outcome = RunState | SurrogateError

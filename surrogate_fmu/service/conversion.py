@@ -20,7 +20,7 @@ Array = NDArray[Any]
 E = TypeVar("E", bound=StrEnum)
 
 ELEMENTS_MAX = 32  # more numbers go as bytes
-_DATA_TYPES = {pb.DATA_TYPE_FLOAT32: np.dtype("<f4"), pb.DATA_TYPE_FLOAT64: np.dtype("<f8")}
+_DATA_TYPES: Mapping[int, np.dtype[Any]] = {pb.DATA_TYPE_FLOAT32: np.dtype("<f4"), pb.DATA_TYPE_FLOAT64: np.dtype("<f8")}
 _NUMBER_OF = {np.dtype(np.float32): pb.DATA_TYPE_FLOAT32, np.dtype(np.float64): pb.DATA_TYPE_FLOAT64}
 
 

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surrogate_fmu.errors import (
-    CallOrderError,
     ConcurrentCallError,
     InputError,
     NotServedError,
@@ -139,8 +138,8 @@ class SessionKeeper:
             if session is not None:
                 if session.model is not model or session.terms.opened != terms.opened:
                     raise OpenConflictError(
-                        f"the session {shown(terms.session_id)!r} is there already and was opened with another model, seed, mode or "
-                        "other values; choose another id"
+                        f"the session {shown(terms.session_id)!r} is there already and was opened with another model, seed, "
+                        "mode or other values; choose another id"
                     )
                 if token is not None and token.run.step_index > session.moment.run.step_index:
                     await self._replace(session, token)
@@ -175,7 +174,9 @@ class SessionKeeper:
             session = await self._lookup(new_id, owner)
             if session is not None:
                 if session.model is not model or session.terms.opened != record.terms.opened:
-                    raise OpenConflictError(f"the session {shown(new_id)!r} is there already; choose another id for the new session")
+                    raise OpenConflictError(
+                        f"the session {shown(new_id)!r} is there already; choose another id for the new session"
+                    )
                 opened = Opened(session, session.moment, found=True, resumed=False)
             elif self.table.was_closed(new_id):
                 raise self.table.missing(new_id)
@@ -315,7 +316,9 @@ class SessionKeeper:
         if self._store is not None:
             lost = await self._store.save([self._stored(session, moment)])
             if lost:
-                raise ConcurrentCallError(f"another server opens the session {shown(terms.session_id)!r} at this moment; call again")
+                raise ConcurrentCallError(
+                    f"another server opens the session {shown(terms.session_id)!r} at this moment; call again"
+                )
             session.version = 1
         self.table.add(session)
         self._observe("opened", model.name)
@@ -363,8 +366,8 @@ class SessionKeeper:
         model = self._by_digest.get(record_digest(stored.state))
         if model is None:
             raise NotServedError(
-                f"the session {shown(stored.session_id)!r} runs the bundle {record_digest(stored.state).hex()[:12]}, which is not served "
-                "any more; serve it again, or open a new session"
+                f"the session {shown(stored.session_id)!r} runs the bundle {record_digest(stored.state).hex()[:12]}, which is "
+                "not served any more; serve it again, or open a new session"
             )
         record = decode_record(stored.state, model.manifest)
         return model, record.terms, record.moment
@@ -387,8 +390,8 @@ class SessionKeeper:
         _check_owner(record.terms.owner, terms.owner)
         if record.terms.session_id != terms.session_id or record.terms.opened != terms.opened:
             raise SnapshotError(
-                "the token belongs to another session, or the session was opened otherwise; repeat the request that opened it, or use "
-                "Restore to start a new session from it"
+                "the token belongs to another session, or the session was opened otherwise; repeat the request that opened it, "
+                "or use Restore to start a new session from it"
             )
         return record.moment
 
@@ -430,19 +433,20 @@ class SessionKeeper:
             if await self._reload(session):
                 return await self._replay(session, last)
             raise StepConflictError(
-                f"step {last.number} was taken with other inputs, z or step size; does another client step the session? send the same "
-                f"step again, or go on with step {expected}",
+                f"step {last.number} was taken with other inputs, z or step size; does another client step the session? send the "
+                f"same step again, or go on with step {expected}",
                 expected,
             )
         if last.number < 1:
             raise InputError(f"step_number is {last.number}; steps are numbered from 1, this session expects step {expected}")
         if last.number < expected:
             raise StepStaleError(
-                f"step {last.number} was taken long ago, the session expects step {expected}; restore a snapshot to go back", expected
+                f"step {last.number} was taken long ago, the session expects step {expected}; restore a snapshot to go back",
+                expected,
             )
         raise StepGapError(
-            f"do_step was asked for step {last.number}, the session expects step {expected}; send the steps from {expected} on, or open "
-            "it with a later resume token",
+            f"do_step was asked for step {last.number}, the session expects step {expected}; send the steps from {expected} on, or "
+            "open it with a later resume token",
             expected,
         )
 

@@ -81,12 +81,16 @@ class PrometheusMetrics:
         self._steps = Counter(name + "steps", "Steps answered.", ["model"], **options)
         self._replays = Counter(name + "replays", "Steps answered with their stored reply.", ["model"], **options)
         self._refused = Counter(name + "refused", "Calls refused, by the class of the error.", ["error"], **options)
-        self._events = Counter(name + "session_events", "Sessions opened, resumed, loaded, closed, evicted.", ["event", "model"], **options)
+        self._events = Counter(
+            name + "session_events", "Sessions opened, resumed, loaded, closed, evicted.", ["event", "model"], **options
+        )
         self._sessions = Gauge(name + "sessions", "Sessions in memory.", ["model"], **options)
         self._latency = Histogram(
             name + "step_seconds", "Time of a step in the server.", ["model"], buckets=_LATENCY_BUCKETS_S, **options
         )
-        self._batch = Histogram(name + "batch_rows", "Steps in one call of the generator.", ["model"], buckets=_BATCH_BUCKETS, **options)
+        self._batch = Histogram(
+            name + "batch_rows", "Steps in one call of the generator.", ["model"], buckets=_BATCH_BUCKETS, **options
+        )
         self._generator = Counter(name + "generator_seconds", "Time in the generator.", ["model"], **options)
         self._members = Counter(name + "rollout_member_steps", "Members times steps of rollouts.", ["model"], **options)
         self._of_model: dict[str, tuple[Counter, Histogram]] = {}
@@ -160,7 +164,9 @@ class PrometheusMetrics:
         try:
             self._http = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
         except OSError as error:
-            raise ServiceError(f"cannot listen on {address} for metrics ({error}); choose another with --metrics host:port") from error
+            raise ServiceError(
+                f"cannot listen on {address} for metrics ({error}); choose another with --metrics host:port"
+            ) from error
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, name="surrogate-fmu-metrics", daemon=True)
         self._thread.start()

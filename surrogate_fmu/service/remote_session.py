@@ -1,50 +1,127 @@
 """A session that lives in a server, with the calls of `surrogate_fmu.runtime.session.Session`."""
 
 import contextlib
+import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from surrogate_fmu.errors import CallOrderError, InputError, ServiceError
-from surrogate_fmu.manifest import Manifest
+import numpy as np
+
+from surrogate_fmu.errors import (
+    CallOrderError,
+    InputError,
+    NotServedError,
+    ServiceError,
+    ServiceLostError,
+    SessionError,
+    SnapshotError,
+    StepGapError,
+)
+from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
+from surrogate_fmu.runtime.run_state import RunState
+from surrogate_fmu.runtime.values import ConditionValues
 from surrogate_fmu.service import conversion
-from surrogate_fmu.service.conversion import Point, Value
+from surrogate_fmu.service.conversion import Batching, Point, Value
+from surrogate_fmu.service.recovery import MENDABLE, Patience, Recovery
+from surrogate_fmu.service.remote_snapshot import RemoteSnapshot, open_remote_snapshot, seal_remote_snapshot
+from surrogate_fmu.service.step_stream import StepStream
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
-from surrogate_fmu.service.v1.surrogate_pb2_grpc import SurrogateStub
+
+if TYPE_CHECKING:
+    from surrogate_fmu.service.client import Service
+
+_ID_BYTES = 24
+_CLOSE_PATIENCE_S = 5.0
 
 
-class Call(Protocol):
-    """Sends a request to a method of the stub; raises the package's errors."""
+class _Taken(NamedTuple):
+    """A step that was answered after the last resume token: what brings the session to the present point again."""
 
-    def __call__(self, method: Any, request: Any) -> Any:
-        """The reply."""
+    request: pb.DoStepRequest
+    outputs: Mapping[str, Any]
 
 
 class RemoteSession:
     """A surrogate that is stepped in a server.
 
     The call sequence and the errors are those of `Session`: `set_values* initialize (set_values* do_step)* close`, with
-    `reset` and `restore` anywhere; `Service.open` initializes unless told not to. Outputs, time and domain are those of
-    the last reply and read without a call. Every call is safe from several threads.
+    `reset` and `restore` anywhere; `Service.open` initializes unless told not to. Values that are set stay here until the
+    call that needs them; outputs, time and domain are those of the last reply and read without a call. Every call is safe
+    from several threads.
+
+    No step is lost or taken twice: every step has a number, and the server answers the number of its last step with the stored
+    reply. When a call gets no answer, or the server has lost the session, `do_step` goes on by itself for as long as the
+    `recovery_timeout_s` of the connection allows: it opens the session again by its own id and its last resume token, takes the
+    steps since then again, compares their outputs bit for bit with those of before, and sends the step again. `recoveries`,
+    the log and `on_recovery` tell of it. After a `ServiceError`, or an interrupt, call `do_step` again with equal arguments.
 
     Raises:
-        ServiceError: from any call, when the service cannot be reached or no longer holds the session. Whether a step
-            whose answer got lost was taken is not known then: `refresh` tells.
+        ServiceError: from any call, when the service cannot be reached for too long or refuses.
 
     Attributes:
         manifest: of the model.
-        session_id: names the session at the service; who has it, has the session.
+        recoveries: failures that the session got over, in order.
     """
 
-    def __init__(self, manifest: Manifest, session_id: str, point: Point, stub: SurrogateStub, call: Call) -> None:
+    def __init__(
+        self,
+        service: "Service",
+        manifest: Manifest,
+        values: ConditionValues,
+        seed: int,
+        z_mode: ZMode | str,
+        domain_policy: DomainPolicy | str,
+        batching: Batching | str,
+        time_to_live_s: float,
+        streaming: bool,
+        on_recovery: Callable[[Recovery], None] | None,
+    ) -> None:
         self.manifest = manifest
-        self.session_id = session_id
-        self._point = point
-        self._stub = stub
-        self._send = call
-        self._closed = False
+        self.recoveries: list[Recovery] = []
+        self._service = service
+        self._checks = values
+        self._batching = conversion.batching_to_proto(batching)
+        self._time_to_live_s = time_to_live_s
+        self._stream = StepStream(service) if streaming else None
+        self._on_recovery = on_recovery
         self._lock = threading.RLock()  # a reply and the point it brings belong together
+        self._closed = False
+        self._terms = (0, pb.Z_MODE_SAMPLED, pb.DOMAIN_POLICY_WARN)
+        self._point: Point | None = None  # None before the run
+        self._condition = values.start
+        self._unsent: dict[str, Value] = {}
+        self._opening = pb.OpenRequest()
+        self._token = b""
+        self._taken: list[_Taken] = []
+        self.configure(seed, z_mode, domain_policy)
+        self._declared = self._terms
+
+    # -- before the run ----------------------------------------------------------------------------------------------
+
+    def configure(
+        self, seed: int | None = None, z_mode: ZMode | str | None = None, domain_policy: DomainPolicy | str | None = None
+    ) -> None:
+        """Change what is fixed for a run.
+
+        Raises:
+            CallOrderError: the run has started.
+            InputError: the seed is out of range, or a mode is unknown.
+        """
+        with self._lock:
+            self._check_open("configure")
+            if self._point is not None:
+                raise CallOrderError(
+                    "configure is not allowed while the session is running: seed, z_mode and domain policy are set before "
+                    "initialize; call reset first"
+                )
+            old_seed, old_mode, old_policy = self._terms
+            self._terms = (
+                old_seed if seed is None else conversion.seed_to_proto(seed),
+                old_mode if z_mode is None else conversion.z_mode_to_proto(z_mode),
+                old_policy if domain_policy is None else conversion.domain_policy_to_proto(domain_policy),
+            )
 
     def set_values(self, values: Mapping[str, Value]) -> None:
         """Set inputs, and before the run parameters, by name in their units. All are taken, or none.
@@ -53,8 +130,10 @@ class RemoteSession:
             InputError: a name is unknown or an output, or a value is not finite, of the wrong shape or outside min to max.
             CallOrderError: a parameter comes after initialize.
         """
-        messages = conversion.values_to_proto(self.manifest, values)
-        self._call("set_values", self._stub.SetValues, pb.SetValuesRequest(session_id=self.session_id, values=messages))
+        with self._lock:
+            self._check_open("set_values")
+            self._condition = self._checks.apply(self._condition, values, self._point is not None)
+            self._unsent |= values
 
     def initialize(self, z: Value | None = None) -> dict[str, Any]:
         """Start the run and return the outputs at its start.
@@ -65,8 +144,31 @@ class RemoteSession:
         Raises:
             DomainError: a parameter lies outside the training domain under the policy `refuse`.
         """
-        latent = None if z is None else conversion.latent_to_proto(z)
-        return self._move("initialize", self._stub.Initialize, pb.InitializeRequest(session_id=self.session_id, z=latent))
+        with self._lock:
+            self._check_open("initialize")
+            if self._point is not None:
+                raise CallOrderError(
+                    "initialize is not allowed while the session is running: it was called already; call reset to start again"
+                )
+            seed, z_mode, domain_policy = self._terms
+            if z is not None:
+                self._checks.latent(z, conversion.z_mode_from_proto(z_mode), "initialize")
+            opening = pb.OpenRequest(
+                session_id=secrets.token_urlsafe(_ID_BYTES),
+                model_name=self.manifest.name,
+                seed=seed,
+                z_mode=z_mode,
+                domain_policy=domain_policy,
+                values=conversion.values_to_proto(self.manifest, self._unsent),
+                z=None if z is None else conversion.latent_to_proto(z),
+                time_to_live_s=self._time_to_live_s,
+                batching=self._batching,
+            )
+            reply: pb.OpenResponse = self._service.call_again(self._service.stub.Open, opening)
+            self._begin(opening, reply.point, reply.resume_token)
+            return self.outputs
+
+    # -- the run -----------------------------------------------------------------------------------------------------
 
     def do_step(
         self,
@@ -76,8 +178,6 @@ class RemoteSession:
     ) -> dict[str, Any]:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
-        The step carries its number, so the server refuses it if it does not follow the last one that this object saw.
-
         Args:
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
@@ -85,88 +185,164 @@ class RemoteSession:
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: the session stays as it was.
+            StepConflictError: another client steps the session, or an interrupted step was not called again as it was.
         """
-        messages = conversion.values_to_proto(self.manifest, inputs or {})
-        latent = None if z is None else conversion.latent_to_proto(z)
         with self._lock:
-            request = pb.DoStepRequest(
-                session_id=self.session_id,
-                step_number=self._point.step_index + 1,
-                inputs=messages,
-                z=latent,
-                communication_step_size=_seconds(communication_step_size),
-            )
-            return self._move("do_step", self._stub.DoStep, request)
+            request, condition = self._request(inputs or {}, z, communication_step_size)
+            reply = self._step(request)
+            self._arrive(request, condition, reply)
+            return conversion.copy_values(self._running.outputs)
+
+    def run(self, inputs: Iterable[Mapping[str, Value]], window: int = 16) -> Iterator[dict[str, Any]]:
+        """Steps with inputs that are known beforehand, several of them on their way at once.
+
+        Args:
+            inputs: of each step, by name, in their units.
+            window: steps sent ahead of the replies, at least 1.
+
+        Yields:
+            The outputs at the end of each step, in order.
+
+        Raises:
+            As `do_step`; the steps that were yielded stand.
+        """
+        if window < 1:
+            raise InputError(f"window {window} must be at least 1")
+        with self._lock, contextlib.closing(StepStream(self._service)) as stream:
+            source = iter(inputs)
+            sent: list[tuple[pb.DoStepRequest, tuple[float, ...]]] = []
+            number, condition, exhausted = self._running.step_index + 1, self._condition, False
+            while True:
+                while not exhausted and len(sent) < window:
+                    values = next(source, None)
+                    exhausted = values is None
+                    if values is not None:
+                        request, condition = self._request(values, None, None, number, condition)
+                        number += 1
+                        sent.append((request, condition))
+                        stream.send(request)
+                if not sent:
+                    return
+                request, reached = sent.pop(0)
+                try:
+                    reply = stream.receive()
+                except MENDABLE as error:
+                    reply = self._recover(request, error)
+                    for ahead, _ in sent:
+                        stream.send(ahead)
+                self._arrive(request, reached, reply)
+                yield conversion.copy_values(self._running.outputs)
+
+    @property
+    def session_id(self) -> str:
+        """Names the session at the service while it runs; who has it, has the session. Empty before the run."""
+        return self._opening.session_id
 
     @property
     def outputs(self) -> dict[str, Any]:
         """Outputs at the last communication point by name: a float, or an array (shape) for array variables."""
         with self._lock:
             self._check_open("outputs")
-            if not self._point.running:
+            if self._point is None:
                 raise CallOrderError("outputs is not allowed while the session is instantiated: call initialize first")
             return conversion.copy_values(self._point.outputs)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Present values of inputs and parameters by name, read from the service."""
-        request = pb.GetSessionRequest(session_id=self.session_id)
-        reply: pb.GetSessionResponse = self._call("values", self._stub.GetSession, request)
-        return conversion.values_from_proto(self.manifest, reply.values)
+        """Present values of inputs and parameters by name."""
+        with self._lock:
+            return self._checks.read(self._condition)
 
     @property
     def step_index(self) -> int:
         """Generator steps taken since the start."""
-        return self._point.step_index
+        return 0 if self._point is None else self._point.step_index
 
     @property
     def time(self) -> float:
         """Time since the start [s]."""
-        return self._point.time
+        return 0.0 if self._point is None else self._point.time
 
     @property
     def in_domain(self) -> bool:
         """Whether the last step's condition and outputs lay inside the training domain."""
-        return self._point.in_domain
+        return self._point is None or self._point.in_domain
 
     @property
     def domain_distance(self) -> float:
         """Distance from the training domain in widths of the range of the worst variable; 0 inside."""
-        return self._point.domain_distance
+        return 0.0 if self._point is None else self._point.domain_distance
 
     @property
     def domain_message(self) -> str:
         """Which variable left which range; empty inside."""
-        return self._point.domain_message
+        return "" if self._point is None else self._point.domain_message
 
-    def refresh(self) -> None:
-        """Read from the service where the session stands, after an answer was lost."""
-        self._move("refresh", self._stub.GetSession, pb.GetSessionRequest(session_id=self.session_id))
+    # -- going back, going on elsewhere, ending ----------------------------------------------------------------------
 
     def reset(self) -> None:
         """Return to a fresh instance: start values, and the seed, z_mode and policy that the session was opened with."""
-        self._move("reset", self._stub.Reset, pb.ResetRequest(session_id=self.session_id))
+        with self._lock:
+            self._check_open("reset")
+            self._end_run()
+            self._forget()
+            self._terms = self._declared
 
     def snapshot(self) -> bytes:
         """The whole state; `restore` continues from it with equal bits, in this or another session, server or process."""
-        reply: pb.SnapshotResponse = self._call("snapshot", self._stub.Snapshot, pb.SnapshotRequest(session_id=self.session_id))
-        return reply.snapshot
+        with self._lock:
+            self._check_open("snapshot")
+            token = b""
+            if self._point is not None:
+                request = pb.SnapshotRequest(session_id=self.session_id)
+                reply: pb.SnapshotResponse = self._mended(lambda: self._service.call(self._service.stub.Snapshot, request))
+                token = reply.snapshot
+            seed, z_mode, domain_policy = self._terms
+            local = RunState(
+                seed,
+                conversion.z_mode_from_proto(z_mode),
+                conversion.domain_policy_from_proto(domain_policy),
+                self._condition,
+                (0.0,) * self.manifest.latent_dim,
+            )
+            return seal_remote_snapshot(RemoteSnapshot(local, self._opening, token))
 
     def restore(self, snapshot: bytes) -> None:
-        """Continue from a snapshot of any session of the same bundle.
+        """Continue from a snapshot of any remote session of the same bundle.
 
         Raises:
             SnapshotError: it is damaged, of another version, or of another bundle.
         """
-        request = pb.RestoreRequest(session_id=self.session_id, snapshot=bytes(snapshot))
-        self._move("restore", self._stub.Restore, request)
+        with self._lock:
+            self._check_open("restore")
+            content = open_remote_snapshot(snapshot, self.manifest)
+            opening, reply = content.opening, None
+            if content.token:
+                opening.session_id = secrets.token_urlsafe(_ID_BYTES)
+                request = pb.RestoreRequest(session_id=self.session_id, snapshot=content.token, new_session_id=opening.session_id)
+                reply = self._service.call_again(self._service.stub.Restore, request)
+            else:
+                self._end_run()
+            self._forget()
+            local = content.local
+            self._terms = (
+                local.seed,
+                conversion.z_mode_to_proto(local.z_mode),
+                conversion.domain_policy_to_proto(local.domain_policy),
+            )
+            if reply is not None:
+                self._begin(opening, reply.point, reply.resume_token)
+            self._condition = local.condition
+            values = self._checks.read(local.condition)
+            names = {v.name for v in (self.manifest.inputs if reply is not None else self.manifest.condition)}
+            self._unsent = {name: value for name, value in values.items() if name in names}
 
     def close(self) -> None:
         """End the session and free its place at the service; every later call but `close` is refused."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._send(self._stub.Close, pb.CloseRequest(session_id=self.session_id))
+                self._end_run()
 
     def __enter__(self) -> Self:
         return self
@@ -176,23 +352,165 @@ class RemoteSession:
         with contextlib.suppress(*(() if error is None else (ServiceError,))):
             self.close()
 
+    # -- steps, also for calls that step many sessions -----------------------------------------------------------------
+
+    def _request(
+        self,
+        inputs: Mapping[str, Value],
+        z: Value | None,
+        communication_step_size: float | None,
+        number: int | None = None,
+        condition: tuple[float, ...] | None = None,
+    ) -> tuple[pb.DoStepRequest, tuple[float, ...]]:
+        """The request of a step, checked here, and the condition that it leads to."""
+        self._check_open("do_step")
+        if self._point is None:
+            raise CallOrderError("do_step is not allowed while the session is instantiated: call initialize first")
+        latent = None
+        if z is not None:
+            latent = conversion.latent_to_proto(self._checks.latent(z, conversion.z_mode_from_proto(self._terms[1]), "do_step"))
+        condition = self._condition if condition is None else condition
+        if inputs:
+            condition = self._checks.apply(condition, inputs, True)
+        if communication_step_size is not None:
+            self._checks.substeps(communication_step_size)
+            communication_step_size = float(communication_step_size)
+        if self._unsent and number in (None, self._point.step_index + 1):
+            inputs = {**self._unsent, **inputs}
+        request = pb.DoStepRequest(
+            session_id=self._opening.session_id,
+            step_number=self._point.step_index + 1 if number is None else number,
+            inputs=conversion.values_to_proto(self.manifest, inputs),
+            z=latent,
+            communication_step_size=communication_step_size,
+        )
+        return request, condition
+
+    def _arrive(self, request: pb.DoStepRequest, condition: tuple[float, ...], reply: pb.DoStepResponse) -> None:
+        point = conversion.point_from_proto(self.manifest, reply.point)
+        self._reach(request, condition, point, reply.resume_token)
+
+    def _reach(self, request: pb.DoStepRequest, condition: tuple[float, ...], point: Point, resume_token: bytes) -> None:
+        """Stand at the end of a step."""
+        self._point, self._condition = point, condition
+        self._unsent = {}
+        if resume_token:
+            self._token, self._taken = resume_token, []
+        else:
+            self._taken.append(_Taken(request, point.outputs))
+
+    def _step(self, request: pb.DoStepRequest) -> pb.DoStepResponse:
+        try:
+            return self._send(request)
+        except MENDABLE as error:
+            return self._recover(request, error)
+
+    def _send(self, request: pb.DoStepRequest) -> pb.DoStepResponse:
+        if self._stream is not None:
+            self._stream.send(request)
+            return self._stream.receive()
+        reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, request)
+        return reply
+
+    def _recover(self, request: pb.DoStepRequest, error: SessionError) -> pb.DoStepResponse:
+        """Send a step until it is answered, and bring the session back where the service has lost it."""
+        patience = Patience(self._service.recovery_timeout_s)
+        cause, replayed, calls = str(error), 0, 1
+        while True:
+            lost = isinstance(error, NotServedError | StepGapError)
+            if not lost or calls > 1:  # a session that is lost may be brought back at once
+                patience.wait(error)
+            calls += 1
+            try:
+                if lost:
+                    replayed += self._bring_back(error)
+                reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, request)
+            except MENDABLE as again:
+                error = again
+                continue
+            recovery = Recovery(request.step_number, cause, calls, replayed, patience.seconds)
+            self.recoveries.append(recovery)
+            if self._on_recovery is not None:
+                self._on_recovery(recovery)
+            return reply
+
+    def _mended(self, call: Callable[[], Any]) -> Any:
+        """The reply of a call that changes nothing, after the session was brought back where it was lost."""
+        patience = Patience(self._service.recovery_timeout_s)
+        lost: SessionError | None = None
+        while True:
+            try:
+                if lost is not None:
+                    self._bring_back(lost)
+                return call()
+            except MENDABLE as error:
+                failure, lost = error, error if isinstance(error, NotServedError) else None
+            patience.wait(failure)
+
+    def _bring_back(self, error: SessionError) -> int:
+        """Open the session again and take the steps since its last token again; how many.
+
+        Raises:
+            ServiceError: it cannot be brought back, or what comes differs from what was.
+        """
+        request = pb.OpenRequest()
+        request.CopyFrom(self._opening)
+        request.resume_token = self._token
+        try:
+            standing = self._service.call(self._service.stub.Open, request).point.step_index
+        except SnapshotError as refused:
+            raise ServiceError(
+                f"the service lost the session ({error}) and does not take its resume token ({refused}); open a new session and step "
+                "it from the start"
+            ) from error
+        missing = [taken for taken in self._taken if taken.request.step_number > standing]
+        for taken in missing:
+            reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, taken.request)
+            point = conversion.point_from_proto(self.manifest, reply.point)
+            if not _same(point.outputs, taken.outputs):
+                raise ServiceError(
+                    f"step {taken.request.step_number}, taken again after the service lost the session, gave other outputs than "
+                    "before: another processor, torch or model serves now; open a new session and step it from the start"
+                ) from error
+        return len(missing)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> Point:
+        if self._point is None:
+            raise CallOrderError("do_step is not allowed while the session is instantiated: call initialize first")
+        return self._point
+
+    def _forget(self) -> None:
+        """Be a fresh instance."""
+        self._point, self._condition, self._unsent = None, self._checks.start, {}
+        self._opening, self._token, self._taken = pb.OpenRequest(), b"", []
+
+    def _begin(self, opening: pb.OpenRequest, point: pb.CommunicationPoint, resume_token: bytes) -> None:
+        self._opening, self._token, self._taken = opening, resume_token, []
+        self._point = conversion.point_from_proto(self.manifest, point)
+        self._unsent = {}
+
+    def _end_run(self) -> None:
+        """Close the session at the service; one that cannot be reached now is evicted when its time to live is over."""
+        if self._stream is not None:
+            self._stream.close()
+        if self._point is None:
+            return
+        patience = Patience(min(_CLOSE_PATIENCE_S, self._service.recovery_timeout_s))
+        request = pb.CloseRequest(session_id=self.session_id)
+        while True:
+            try:
+                self._service.call(self._service.stub.Close, request)
+                return
+            except ServiceLostError as error:
+                patience.wait(error)
+
     def _check_open(self, call: str) -> None:
         if self._closed:
             raise CallOrderError(f"{call} is not allowed while the session is closed: make a new session")
 
-    def _call(self, call: str, method: Any, request: Any) -> Any:
-        with self._lock:
-            self._check_open(call)
-            return self._send(method, request)
 
-    def _move(self, call: str, method: Any, request: Any) -> dict[str, Any]:
-        with self._lock:
-            self._point = conversion.point_from_proto(self.manifest, self._call(call, method, request).point)
-            return conversion.copy_values(self._point.outputs)
-
-
-def _seconds(communication_step_size: float | None) -> float | None:
-    try:
-        return None if communication_step_size is None else float(communication_step_size)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"communication_step_size: expected a number of seconds, got {communication_step_size!r}") from error
+def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)

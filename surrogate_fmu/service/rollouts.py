@@ -88,8 +88,8 @@ class Rollouts:
             raise InputError(f"a rollout needs at least 1 seed and 1 step, got {members} seeds and {request.step_count} steps")
         if members * request.step_count > self._config.rollout_limit:
             raise InputError(
-                f"{members} members times {request.step_count} steps are more than the {self._config.rollout_limit} that one rollout "
-                "may have here; ask for fewer, or serve with a larger --rollout-limit"
+                f"{members} members times {request.step_count} steps are more than the {self._config.rollout_limit} that one "
+                "rollout may have here; ask for fewer, or serve with a larger --rollout-limit"
             )
         if not all(0 <= seed <= SEED_MAX for seed in request.seeds):
             raise InputError(f"seeds must be whole numbers from 0 to {SEED_MAX}")
@@ -118,8 +118,9 @@ def _conditions(model: ServedModel, request: pb.RolloutRequest) -> NDArray[np.fl
             shape = (request.step_count, *variable.shape) if varies else variable.shape
             array = np.asarray(conversion.array_from_proto(name, message, shape), np.float64)
             if array.shape != shape:
-                raise InputError(f"{name!r}: expected the shape {variable.shape} or {(request.step_count, *variable.shape)}, "
-                                 f"got {array.shape}")
+                raise InputError(
+                    f"{name!r}: expected the shape {variable.shape} or {(request.step_count, *variable.shape)}, got {array.shape}"
+                )
             given[name] = array
     columns = []
     for variable in manifest.condition:

@@ -78,9 +78,7 @@ class Server:
         self._models = {bundle.manifest.name: self._load(bundle) for bundle in sorted(bundles, key=lambda b: b.manifest.name)}
         self.table = SessionTable(config.session_limit, config.owner_session_limit)
         self._store = open_store(config.store)
-        self.keeper = SessionKeeper(
-            self._models, self.table, key, self._store, config.store_time_to_live_s, self.metrics.session
-        )
+        self.keeper = SessionKeeper(self._models, self.table, key, self._store, config.store_time_to_live_s, self.metrics.session)
         self._rollouts = Rollouts(config, self.metrics)
         access = Access(token_file, mutual_tls=config.client_ca is not None)
         servicer = SurrogateServicer(self.keeper, self._models, self._rollouts, access, config, self.metrics)

@@ -296,9 +296,7 @@ def _declared(model: ServedModel, request: pb.OpenRequest) -> tuple[RunState, di
 
 def _fingerprint_open(model: ServedModel, request: pb.OpenRequest, values: dict[str, Any], z: Any) -> bytes:
     settings = (request.seed, request.z_mode or 1, request.domain_policy or 1, request.batching or 1)
-    return blake2b(
-        model.digest + repr(settings).encode() + fingerprint_step(values, z), digest_size=FINGERPRINT_SIZE
-    ).digest()
+    return blake2b(model.digest + repr(settings).encode() + fingerprint_step(values, z), digest_size=FINGERPRINT_SIZE).digest()
 
 
 def _check_session_id(session_id: str) -> None:
@@ -309,8 +307,8 @@ def _check_session_id(session_id: str) -> None:
 def _check_digest(model: ServedModel, digest: str) -> None:
     if digest and digest != model.bundle.digest:
         raise CallOrderError(
-            f"{model.name!r} is the bundle {model.bundle.digest[:12]} here, asked for is {digest[:12]}; serve that bundle, or leave the "
-            "digest out"
+            f"{model.name!r} is the bundle {model.bundle.digest[:12]} here, asked for is {digest[:12]}; serve that bundle, or leave "
+            "the digest out"
         )
 
 

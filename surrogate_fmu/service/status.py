@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from surrogate_fmu import errors
-from surrogate_fmu.errors import RetryLaterError, ServiceError, StepNumberError, SurrogateError
+from surrogate_fmu.errors import RetryLaterError, ServiceError, ServiceLostError, StepNumberError, SurrogateError
 
 ERROR_KEY = "surrogate-fmu-error"
 NEXT_STEP_KEY = "surrogate-fmu-next-step"
@@ -34,6 +34,7 @@ CODES: Mapping[type[SurrogateError], grpc.StatusCode] = {
     errors.StepConflictError: grpc.StatusCode.ALREADY_EXISTS,
     errors.OpenConflictError: grpc.StatusCode.ALREADY_EXISTS,
     errors.ConcurrentCallError: grpc.StatusCode.ABORTED,
+    errors.ServiceLostError: grpc.StatusCode.UNAVAILABLE,
     errors.NotServedError: grpc.StatusCode.NOT_FOUND,
     errors.SessionEvictedError: grpc.StatusCode.NOT_FOUND,
     errors.AccessError: grpc.StatusCode.UNAUTHENTICATED,
@@ -87,9 +88,11 @@ def error_of(status: grpc.RpcError, target: str) -> SurrogateError:
         next_step = metadata.get(NEXT_STEP_KEY, "")
         return error_from_parts(kind, details, int(next_step) if next_step.isdecimal() else 0, _retry_after(metadata))
     if code is grpc.StatusCode.UNAVAILABLE:
-        return ServiceError(f"the service at {target} cannot be reached ({details}); is `surrogate-fmu serve` running there?")
+        return ServiceLostError(f"the service at {target} cannot be reached ({details}); is `surrogate-fmu serve` running there?")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return ServiceError(f"the service at {target} did not answer in time; is it running? connect with a longer timeout_s")
+        return ServiceLostError(f"the service at {target} did not answer in time; is it running? connect with a longer timeout_s")
+    if code is grpc.StatusCode.CANCELLED:
+        return ServiceLostError(f"the call to the service at {target} was cancelled ({details})")
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return ServiceError(f"what answers at {target} does not offer surrogate_fmu.v1 ({details}); check the address")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -28,9 +28,7 @@ def server_credentials(cert: Path, key: Path, client_ca: Path | None = None) -> 
     return grpc.ssl_server_credentials(pair, authorities, require_client_auth=client_ca is not None)
 
 
-def channel_credentials(
-    root_ca: Path | None = None, cert: Path | None = None, key: Path | None = None
-) -> grpc.ChannelCredentials:
+def channel_credentials(root_ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> grpc.ChannelCredentials:
     """The credentials of a caller.
 
     Args:
@@ -61,7 +59,9 @@ def _check_pair(cert: Path, key: Path) -> None:
     try:
         context.load_cert_chain(cert, key, lambda: "")
     except (ssl.SSLError, OSError, ValueError) as error:
-        raise ConfigError(f"the key {key} does not belong to the certificate {cert}, or is no key without a password ({error})") from error
+        raise ConfigError(
+            f"the key {key} does not belong to the certificate {cert}, or is no key without a password ({error})"
+        ) from error
 
 
 def _read_certificates(path: Path) -> bytes:
@@ -71,7 +71,10 @@ def _read_certificates(path: Path) -> bytes:
 
 def _certificates(path: Path) -> list[dict[str, Any]]:
     """What each certificate of a file says."""
-    blocks = [part + "-----END CERTIFICATE-----\n" for part in _read(path).decode(errors="replace").split("-----END CERTIFICATE-----")[:-1]]
+    blocks = [
+        part + "-----END CERTIFICATE-----\n"
+        for part in _read(path).decode(errors="replace").split("-----END CERTIFICATE-----")[:-1]
+    ]
     decoded = []
     for block in blocks:
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:

@@ -36,7 +36,9 @@ class TokenKey:
     def __init__(self, secret: bytes, previous: Sequence[bytes] = ()) -> None:
         for candidate in (secret, *previous):
             if len(candidate) < _SECRET_SIZE:
-                raise ConfigError(f"the key has {len(candidate)} bytes, at least {_SECRET_SIZE} are needed; make one with `openssl rand 32`")
+                raise ConfigError(
+                    f"the key has {len(candidate)} bytes, at least {_SECRET_SIZE} are needed; make one with `openssl rand 32`"
+                )
         self._secrets = {_key_id(candidate): candidate for candidate in (*previous, secret)}
         self._own = _key_id(secret)
 
@@ -56,7 +58,9 @@ class TokenKey:
             if not path.exists():
                 _make(path)
             if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise ConfigError(f"the key file {path} can be read by others, who could then forge sessions; run: chmod 600 {path}")
+                raise ConfigError(
+                    f"the key file {path} can be read by others, who could then forge sessions; run: chmod 600 {path}"
+                )
             return cls(path.read_bytes())
         except OSError as error:
             raise ConfigError(f"the key file {path} cannot be used ({error}); give another one with --key-file") from error
@@ -75,10 +79,14 @@ class TokenKey:
         if len(token) < _HEAD_SIZE + _SIGNATURE_SIZE:
             raise SnapshotError(f"the token of {len(token)} bytes is truncated; use the bytes that the service gave")
         if not token.startswith(_MAGIC):
-            raise SnapshotError(f"the token begins with {token[:4]!r}, those of this service with {_MAGIC!r}; it is no token, or of another version")
+            raise SnapshotError(
+                f"the token begins with {token[:4]!r}, those of this service with {_MAGIC!r}; it is no token, or of another version"
+            )
         secret = self._secrets.get(token[len(_MAGIC) : _HEAD_SIZE])
         if secret is None:
-            raise SnapshotError("the token was signed with another key; start the service with the --key-file that it was made with")
+            raise SnapshotError(
+                "the token was signed with another key; start the service with the --key-file that it was made with"
+            )
         content, signature = token[:-_SIGNATURE_SIZE], token[-_SIGNATURE_SIZE:]
         if not hmac.compare_digest(hmac.digest(secret, content, "sha256"), signature):
             raise SnapshotError(f"the token of {len(token)} bytes is damaged or truncated; use the bytes that the service gave")

@@ -37,10 +37,8 @@ def traced(call: str, metadata: Sequence[tuple[str, Any]] | None) -> Iterator[No
             return
         from opentelemetry import propagate, trace
 
-        context = propagate.extract(dict([(name, value) for name, value in metadata or () if isinstance(value, str)]))
-        with trace.get_tracer("surrogate_fmu.service").start_as_current_span(
-            call, context=context, kind=trace.SpanKind.SERVER
-        ):
+        context = propagate.extract({name: value for name, value in metadata or () if isinstance(value, str)})
+        with trace.get_tracer("surrogate_fmu.service").start_as_current_span(call, context=context, kind=trace.SpanKind.SERVER):
             yield
     finally:
         _current.reset(mark)

@@ -48,13 +48,22 @@ def test_the_port_is_free_after_stop(toy_bundle: Bundle):
         assert service.models() == ("thermal_mass",)
 
 
-def test_an_idle_session_is_dropped(toy_bundle: Bundle):
+def test_an_idle_session_is_evicted_and_comes_back(toy_bundle: Bundle):
     config = ServeConfig(listen="127.0.0.1:0", idle_timeout_s=0.2)
     with Server([toy_bundle], config) as server, connect(server.address) as service:
-        remote = service.open("thermal_mass")
-        time.sleep(0.4)
-        with pytest.raises(ServiceError, match=r"was idle for 0\.2 s"):
-            remote.do_step()
+        remote, twin = service.open("thermal_mass", 3), service.open("thermal_mass", 3, time_to_live_s=60.0)
+        for session in (remote, twin):
+            for _ in range(13):
+                session.do_step({"power": 3.0})
+        deadline = time.monotonic() + 10.0
+        while len(server.table) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(server.table) == 1
+        assert remote.do_step() == twin.do_step()
+    (recovery,) = remote.recoveries
+    assert "was evicted, for nobody called it for 0.2 s" in recovery.cause
+    assert (recovery.step_number, recovery.replayed_steps) == (14, 3)
+    assert not twin.recoveries
 
 
 def test_health_service(server: Server):
@@ -75,7 +84,7 @@ def test_health_service(server: Server):
         {"listen": "localhost:http"},
         {"listen": "localhost:70000"},
         {"session_limit": 0},
-        {"thread_count": 0},
+        {"token_interval": 0},
         {"idle_timeout_s": 0.0},
         {"stop_grace_s": -1.0},
         {"message_limit_bytes": 0},

@@ -95,13 +95,12 @@ def test_reset_is_a_fresh_session(service: Service):
     assert drive(remote) == first
 
 
-def test_snapshot_goes_into_any_session_of_the_bundle(service: Service, toy_bundle: Bundle):
+def test_snapshot_goes_into_any_session_of_the_bundle(service: Service):
     remote = service.open(MODEL, 4)
     drive(remote, 7)
     snapshot = remote.snapshot()
     rest = drive(remote)
-    other, local = service.open(MODEL, 99), Session(toy_bundle)
-    for session in (remote, other, local):
+    for session in (remote, service.open(MODEL, 99), service.open(MODEL, 99, initialize=False)):
         session.restore(snapshot)
         assert session.step_index == 7
         assert drive(session) == rest

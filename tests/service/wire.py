@@ -30,11 +30,15 @@ def step_request(session_id: str, number: int, power: float | None = 5.0, **fiel
     return pb.DoStepRequest(session_id=session_id, step_number=number, inputs=inputs, **fields)
 
 
+def _answered(call: Any, request: Any) -> None:
+    reply = call(request)
+    if hasattr(reply, "code"):  # a stream is refused when it is read
+        list(reply)
+
+
 def refusal(call: Any, request: Any) -> tuple[grpc.StatusCode, str, int]:
     """Code, class of the error and next step of a call that is refused."""
     with pytest.raises(grpc.RpcError) as caught:
-        reply = call(request)
-        if hasattr(reply, "code"):  # a stream is refused when it is read
-            list(reply)
+        _answered(call, request)
     metadata = dict(caught.value.trailing_metadata() or ())
     return caught.value.code(), metadata.get(ERROR_KEY, ""), int(metadata.get(NEXT_STEP_KEY, 0))

@@ -83,4 +83,6 @@ async def _asked(call: Callable[[], Awaitable[T]]) -> T:
     try:
         return await call()
     except (RedisError, OSError) as error:
-        raise StoreError(f"the store in Redis failed ({error}); nothing is known to be changed, send the call again later") from error
+        raise StoreError(
+            f"the store in Redis failed ({error}); nothing is known to be changed, send the call again later"
+        ) from error

@@ -45,7 +45,9 @@ class SqliteStore:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._database = sqlite3.connect(path, _BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"the store {path} cannot be opened ({error}); give another one with --store sqlite:///path") from error
+            raise ConfigError(
+                f"the store {path} cannot be opened ({error}); give another one with --store sqlite:///path"
+            ) from error
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(f"PRAGMA synchronous = {synchronous}")
