@@ -460,8 +460,8 @@ class RemoteSession:
             standing = self._service.call(self._service.stub.Open, request).point.step_index
         except SnapshotError as refused:
             raise ServiceError(
-                f"the service lost the session ({error}) and does not take its resume token ({refused}); open a new session and step "
-                "it from the start"
+                f"the service lost the session ({error}) and does not take its resume token ({refused}); open a new session and "
+                "step it from the start"
             ) from error
         missing = [taken for taken in self._taken if taken.request.step_number > standing]
         for taken in missing:

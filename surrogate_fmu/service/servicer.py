@@ -307,8 +307,8 @@ def _check_session_id(session_id: str) -> None:
 def _check_digest(model: ServedModel, digest: str) -> None:
     if digest and digest != model.bundle.digest:
         raise CallOrderError(
-            f"{model.name!r} is the bundle {model.bundle.digest[:12]} here, asked for is {digest[:12]}; serve that bundle, or leave "
-            "the digest out"
+            f"{model.name!r} is the bundle {model.bundle.digest[:12]} here, asked for is {digest[:12]}; serve that bundle, or "
+            "leave the digest out"
         )
 
 
