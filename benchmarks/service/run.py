@@ -236,7 +236,9 @@ def measure(seconds: float) -> dict[str, float]:
             served(bundle, *key, "--store", store, "--token-interval", "1") as keeping,
             echoing() as echo,
         ):
-            with closing([Caller(echo.address, 0, session=False), *(Caller(s.address, 1) for s in (server, bare, keeping))]) as some:
+            with closing(
+                [Caller(echo.address, 0, session=False), *(Caller(s.address, 1) for s in (server, bare, keeping))]
+            ) as some:
                 floor, one, nothing, kept = some
                 ways = {
                     "echo, unary": floor.unary,

@@ -30,7 +30,7 @@ class PlantSlave(Slave):
             try:
                 self._plant = load_plant(self.plant_reference, self._folder)
             except SurrogateError as error:
-                raise fatal_refusal(error) from None
+                raise fatal_refusal(error, self.prefix) from None
             self._known[self.plant_reference] = (self._plant.variables, self._plant.communication_step_size)
         variables, step_size = self._known[self.plant_reference]
         interface = plant_interface(variables)
