@@ -14,12 +14,13 @@ import torch
 import surrogate_fmu.fmu.native
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
+from surrogate_fmu.fmu.native.compile import _MODEL
 from surrogate_fmu.fmu.native.generate import GeneratedModel, generate_sources
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
 
 HEADERS = Path(surrogate_fmu.fmu.native.__file__).parent / "c"
-FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+FLAGS = ["-std=c11", *_MODEL, "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
 POINTER = ctypes.c_void_p
 FUNCTIONS = ("initial", "step", "step_tangent", "step_adjoint", "initial_tangent", "initial_adjoint")
 
