@@ -151,6 +151,7 @@ static void take_results(sf_session *s, const real *hidden, double distance, con
     if (s->model->condition_dim)
         memcpy(s->condition_used, s->condition, (size_t)s->model->condition_dim * sizeof(double));
     s->statistics_are_stale = 1;
+    sf_leave_point(s);
 }
 
 sf_status sf_start_run(sf_session *s)
@@ -229,10 +230,16 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
         run->latents_warned = 1;
         sf_say(s, SF_WARNING, text);
     }
+    /* The point belongs to the last step until this one is taken. */
+    const bool keeps_point = s->columns.was_asked && substeps == 1 && s->members == 1;
+    s->columns.point_is_known &= !keeps_point;
     real *from = s->hidden, *to = s->h_next;
     for (int32_t k = 0; k < substeps; k++) {
         sf_draw_latents(s, run->step_index + k, s->latent);
-        s->model->step(s->x, s->z, from, s->y_next, to, s->work, s->members);
+        if (keeps_point)
+            s->model->step_with_point(s->x, s->z, from, s->y_next, to, s->point, s->work, 1);
+        else
+            s->model->step(s->x, s->z, from, s->y_next, to, s->work, s->members);
         from = to;
         to = to == s->h_next ? s->h_other : s->h_next;
     }
@@ -241,6 +248,8 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
     if (status != SF_OK)
         return status;
     take_results(s, from, distance, farthest);
+    s->columns.point_is_known = keeps_point;
+    s->columns.was_asked = false;
     run->latents_written = 0;
     run->step_index += substeps;
     run->substeps = substeps;
