@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import find_device, load_generator
-from surrogate_fmu.errors import CallOrderError, DomainError, InputError, SessionError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, DomainError, InputError, SessionError, SnapshotError
 from surrogate_fmu.manifest import DomainPolicy, ZMode
+from surrogate_fmu.runtime.communication_step import count_substeps
 from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.latent import SEED_MAX, LatentStream
 from surrogate_fmu.runtime.slots import make_slots, read_slots
@@ -26,9 +27,7 @@ Value = float | Sequence[float] | NDArray[Any]
 Array = NDArray[np.float64]
 
 _DRAW_AHEAD = 64  # steps drawn in one call of the generator of bits
-_SUBSTEPS_MAX = 1_000_000  # in one call, which holds the session
 _FEW = 100  # numbers that are read sooner as a list than one tensor operation takes
-_STEP_TOLERANCE = 1e-9  # relative; communication points are sums of floats
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -189,13 +188,16 @@ class Session:
         inputs: Mapping[str, Value] | None = None,
         z: Value | None = None,
         communication_step_size: float | None = None,
+        communication_point: float | None = None,
     ) -> dict[str, Any]:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
-            communication_step_size: [s]; None is one step of the generator.
+            communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
+            communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
+                since the start of the run.
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: the session stays as it was.
@@ -204,7 +206,7 @@ class Session:
             self._check_allowed("do_step")
             run = self._with_latent(z, "do_step")
             raw_condition = self._with_values(inputs) if inputs else run.condition
-            substeps = self._substeps(communication_step_size)
+            substeps = self._substeps(communication_step_size, communication_point)
             condition, distance, message = self._apply_domain(raw_condition)
             x, hidden = self._tensor(condition), run.hidden
             with self._inference:
@@ -396,25 +398,12 @@ class Session:
             raise InputError(f"z: expected {self.manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
         return self._run._replace(external_latent=tuple(latent.tolist()))
 
-    def _substeps(self, communication_step_size: float | None) -> int:
+    def _substeps(self, communication_step_size: float | None, communication_point: float | None) -> int:
         if communication_step_size is None:
             return 1
-        try:
-            ratio = float(communication_step_size) / self.manifest.step_size
-        except (TypeError, ValueError) as error:
-            raise StepSizeError(f"the communication step {communication_step_size!r} is no number of seconds") from error
-        count = round(ratio) if math.isfinite(ratio) else 0
-        if count > _SUBSTEPS_MAX:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is {count:g} steps of the generator, more than the "
-                f"{_SUBSTEPS_MAX} that one call takes; use a smaller one"
-            )
-        if count < 1 or abs(ratio - count) > _STEP_TOLERANCE * count:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is no whole multiple of the generator's step "
-                f"of {self.manifest.step_size:g} s; use {self.manifest.step_size:g} s or a multiple of it"
-            )
-        return count
+        step_size = self.manifest.step_size
+        point = self._run.step_index * step_size if communication_point is None else communication_point
+        return count_substeps(communication_step_size, step_size, point)
 
     def _latent(self, run: _Run, step: int) -> torch.Tensor:
         """z of a step, (1, latent_dim)."""

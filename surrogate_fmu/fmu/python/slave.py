@@ -16,15 +16,15 @@ from typing import Any, ClassVar
 from pythonfmu.enums import Fmi2Status
 from pythonfmu.fmi2slave import Fmi2Slave
 
-from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
 from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of
 from surrogate_fmu.fmu.python.variable_table import VariableTable
+from surrogate_fmu.runtime.communication_step import check_communication_point
 
 # Collecting garbage while the interpreter is torn down after the library crashes hosts that loaded torch.
 atexit.register(gc.freeze)
 
-_TIME_TOLERANCE = 1e-6  # of a communication step; masters sum floats
 _STATE_HEAD = 32  # SHA-256 in front of the state
 
 
@@ -70,7 +70,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         self._state = FmiState.INSTANTIATED
         self._table = VariableTable(interface, shapes)
         self._outputs_are_stale = True
-        self._time_tolerance = _TIME_TOLERANCE * step_size
+        self._step_size = step_size
         self._time = 0.0
 
     # -- what a subclass supplies --------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         """Start a run from the values in the table; outputs by variable at its start."""
 
     @abc.abstractmethod
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         """Take a step with the inputs that changed; outputs by variable at its end."""
 
     def _save_run(self) -> str | None:
@@ -128,12 +128,9 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
                 self._check_order("fmi2DoStep")
             if table.refusals:
                 table.raise_refusal()
-            if not abs(current_time - self._time) <= self._time_tolerance:  # true for NaN
-                raise StepSizeError(
-                    f"a step from t = {current_time:.9g} s was asked, but the run stands at t = {self._time:.9g} s; "
-                    "continue there, or set an FMU state of the other time first"
-                )
-            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, step_size))
+            if current_time != self._time:
+                check_communication_point(current_time, self._time, self._step_size)
+            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, current_time, step_size))
         except Exception as error:
             self._log_error(error)
             return False

@@ -6,10 +6,10 @@
 #include "domain.h"
 #include "session.h"
 
-/* Relative to the generator's step: how far communication step sizes may be from a whole multiple. */
-static const double STEP_TOLERANCE = 1e-9;
-/* Relative to the generator's step: how far the master's time may be from the run's; masters sum floats. */
-static const double TIME_TOLERANCE = 1e-6;
+/* Which communication steps are taken; runtime/communication_step.py states the rule and has the same numbers. */
+static const double SIZE_TOLERANCE = 1e-9;             /* relative to a whole multiple */
+static const double POINT_TOLERANCE = 1e-6;            /* relative to the generator's step: masters sum floats */
+static const double ROUNDINGS = 4.0 * DBL_EPSILON;     /* relative to the times that a step size is made of */
 /* In one call, which holds the instance. */
 static const double SUBSTEPS_MAX = 1e6;
 
@@ -192,13 +192,12 @@ static sf_status count_substeps(sf_session *s, double time, double size, int32_t
     const double step = sf_surrogate_data.step_size;
     const double ratio = size / step;
     const double count = sf_is_finite(ratio) ? floor(ratio + 0.5) : 0.0;
-    /* A step size is often the difference of two times, rounded as these are. */
-    const double rounding = 4.0 * DBL_EPSILON * (fabs(time) + fabs(size)) / step;
+    const double rounding = ROUNDINGS * (fabs(time) + fabs(size)) / step;
     if (count > SUBSTEPS_MAX)
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a communication step of %g s is %g steps of the generator, more than the %.0f that one call takes; "
                          "use a smaller one", size, count, SUBSTEPS_MAX);
-    if (!(count >= 1.0) || fabs(ratio - count) > STEP_TOLERANCE * count + rounding)
+    if (!(count >= 1.0) || fabs(ratio - count) > SIZE_TOLERANCE * count + rounding)
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a communication step of %g s is no whole multiple of the generator's step of %g s; use %g s or a "
                          "multiple of it", size, step, step);
@@ -212,7 +211,8 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
     sf_status status = sf_check_call(s, SF_CALL_DO_STEP, function);
     if (status != SF_OK)
         return status;
-    if (!(fabs(time - run->time) <= TIME_TOLERANCE * sf_surrogate_data.step_size)) /* true for NaN */
+    const double tolerance = POINT_TOLERANCE * sf_surrogate_data.step_size + ROUNDINGS * fabs(run->time);
+    if (!(fabs(time - run->time) <= tolerance)) /* true for NaN */
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a step from t = %.9g s was asked, but the run stands at t = %.9g s; continue there, or set an FMU "
                          "state of the other time first", time, run->time);
