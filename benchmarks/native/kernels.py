@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import surrogate_fmu.fmu.native
 from surrogate_fmu.bundle.torchscript import export_bundle, load_generator
+from surrogate_fmu.fmu.native.compile import _MODEL  # the flags of an FMU's network
 from surrogate_fmu.fmu.native.generate import GeneratedModel, generate_sources
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
@@ -198,7 +199,7 @@ def compiled(model: GeneratedModel, processor: str) -> ctypes.CDLL:
         (folder / f"{name}.bin").write_bytes(content)
         lines += [".section .rodata", f".globl {name}", f".hidden {name}", ".p2align 6", f"{name}:", f'.incbin "{name}.bin"']
     (folder / "weights.S").write_text("\n".join([*lines, '.section .note.GNU-stack,"",@progbits', ""]))
-    flags = ["-std=c11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-fPIC", "-shared", f"-mcpu={processor}", f"-I{HEADERS}"]
+    flags = ["-std=c11", *_MODEL, "-fPIC", "-shared", f"-mcpu={processor}", f"-I{HEADERS}"]
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *model.sources, "timer.c", "weights.S", "-o", "model.so"]
     subprocess.run(command, cwd=folder, check=True)
     library = ctypes.CDLL(str(folder / "model.so"))

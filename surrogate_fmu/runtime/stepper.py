@@ -130,6 +130,7 @@ class Stepper:
         inputs: Mapping[str, Value] | None = None,
         z: Value | None = None,
         communication_step_size: float | None = None,
+        communication_point: float | None = None,
     ) -> StepPlan:
         """Check one step.
 
@@ -138,14 +139,16 @@ class Stepper:
             draws: its latents.
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
-            communication_step_size: [s]; None is one step of the generator.
+            communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
+            communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
+                since the start of the run.
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: it cannot be taken.
         """
         run = self._with_latent(run, z, "do_step")
         raw_condition = self.values.apply(run.condition, inputs, True) if inputs else run.condition
-        substeps = self.values.substeps(communication_step_size)
+        substeps = self._substeps(run, communication_step_size, communication_point)
         condition, distance, message = self._apply_domain(run, raw_condition)
         return StepPlan(run, draws, raw_condition, condition, substeps, distance, message)
 
@@ -172,7 +175,6 @@ class Stepper:
         count = len(runs)
         try:
             blocks, refused = self.values.columns(columns, count)
-            substeps = self.values.substeps(communication_step_size)
             if z is not None and z.shape != (count, self.manifest.latent_dim):
                 raise InputError(f"z: expected the shape {(count, self.manifest.latent_dim)}, got {z.shape}")
         except SessionError as error:
@@ -189,6 +191,7 @@ class Stepper:
             try:
                 run = runs[row] if z is None else self._with_latent(runs[row], z[row], "do_step")
                 condition, distance, message = self._apply_domain(run, raw) if outside[row] else (raw, 0.0, "")
+                substeps = self._substeps(run, communication_step_size, None)
                 plans.append(StepPlan(run, draws[row], raw, condition, substeps, distance, message))
             except SessionError as error:
                 plans.append(error)
@@ -286,6 +289,12 @@ class Stepper:
     def _finish(self, plan: StepPlan, outputs: tuple[float, ...], hidden: Any) -> RunState:
         distance, message = self._output_domain(plan.run.domain_policy, outputs, plan.distance, plan.message)
         return _next_state(plan, outputs, hidden, distance, message)
+
+    def _substeps(self, run: RunState, communication_step_size: float | None, communication_point: float | None) -> int:
+        if communication_step_size is None:
+            return 1
+        point = run.step_index * self.manifest.step_size if communication_point is None else communication_point
+        return self.values.substeps(communication_step_size, point)
 
     def _with_latent(self, run: RunState, z: Value | None, call: str) -> RunState:
         return run if z is None else run._replace(external_latent=self.values.latent(z, run.z_mode, call))

@@ -46,7 +46,7 @@ class PlantSlave(Slave):
             self._plant = load_plant(self.plant_reference, self._folder)
         return self._plant.reset(self._table.values[Kind.INTEGER][self._seed], values)
 
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._plant is not None
         if self._failed:
             raise CallOrderError("the plant failed in an earlier step and its run is over; call fmi2Reset")

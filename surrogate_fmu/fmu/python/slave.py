@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
 from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
+from surrogate_fmu.runtime.communication_step import check_communication_point
 
 # Collecting garbage while the interpreter is torn down after the library crashes hosts that loaded torch.
 atexit.register(gc.freeze)
 
-_TIME_TOLERANCE = 1e-6  # of a communication step; masters sum floats
 _STATE_HEAD = 32  # SHA-256 in front of the state
 
 
@@ -80,7 +80,7 @@ class Slave(abc.ABC):
         self._state = FmiState.INSTANTIATED
         self._table = VariableTable(interface, shapes, self.prefix)
         self._outputs_are_stale = True
-        self._time_tolerance = _TIME_TOLERANCE * step_size
+        self._step_size = step_size
         self._time = self.start_time
 
     # -- what a subclass supplies --------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class Slave(abc.ABC):
         """Start a run from the values in the table; outputs by variable at its start."""
 
     @abc.abstractmethod
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         """Take a step with the inputs that changed; outputs by variable at its end."""
 
     def _save_run(self) -> str | None:
@@ -140,12 +140,9 @@ class Slave(abc.ABC):
                 table.raise_refusal()
             if self._time is None:
                 self._time = current_time
-            if not abs(current_time - self._time) <= self._time_tolerance:  # true for NaN
-                raise StepSizeError(
-                    f"a step from t = {current_time:.9g} s was asked, but the run stands at t = {self._time:.9g} s; "
-                    "continue there, or set an FMU state of the other time first"
-                )
-            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, step_size))
+            if current_time != self._time:
+                check_communication_point(current_time, self._time, self._step_size)
+            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, current_time, step_size))
         except Exception as error:
             self._log_error(error)
             return False

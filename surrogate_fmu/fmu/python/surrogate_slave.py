@@ -74,7 +74,7 @@ class SurrogateSlave(Slave):
             self._table.values[Kind.STRING][self._roles[Role.DEVICE]],
         )
 
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._session is not None
         latent = None
         if self._latents and not self._table.changed.isdisjoint(self._latents):
@@ -83,7 +83,7 @@ class SurrogateSlave(Slave):
             elif not self._warned_of_latents:
                 self._warned_of_latents = True
                 self._warn(f"the latent inputs z are not used: z_mode is {self._session.z_mode}; set it to 4 (external)")
-        return self._session.do_step(inputs, latent, communication_step_size)
+        return self._session.do_step(inputs, latent, communication_step_size, communication_point)
 
     def _latent(self) -> list[float]:
         return [self._table.reals[vr] for vr in self._latents]
