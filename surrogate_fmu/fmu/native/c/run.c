@@ -231,7 +231,7 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
         sf_say(s, SF_WARNING, text);
     }
     /* The point belongs to the last step until this one is taken. */
-    const bool keeps_point = s->columns.was_asked && substeps == 1 && s->members == 1;
+    const bool keeps_point = s->columns.steps_with_point > 0 && substeps == 1 && s->members == 1;
     s->columns.point_is_known &= !keeps_point;
     real *from = s->hidden, *to = s->h_next;
     for (int32_t k = 0; k < substeps; k++) {
@@ -249,7 +249,7 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
         return status;
     take_results(s, from, distance, farthest);
     s->columns.point_is_known = keeps_point;
-    s->columns.was_asked = false;
+    s->columns.steps_with_point -= s->columns.steps_with_point > 0;
     run->latents_written = 0;
     run->step_index += substeps;
     run->substeps = substeps;

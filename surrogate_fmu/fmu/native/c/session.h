@@ -65,10 +65,13 @@ typedef struct sf_run {
 
 /* Columns of a Jacobian that are calculated together: two passes of the kernels' rows; and the bytes that they may take. */
 enum { SF_COLUMNS_MOST = 12, SF_COLUMN_BYTES_MOST = 1 << 20 };
+/* Steps after a derivative that give their point: about as many as cost together what one point alone does. */
+enum { SF_STEPS_WITH_POINT = 64 };
 
 /* What tangent.c keeps while an instance stays at one point, beside the arrays `point` and `dy`. */
 typedef struct sf_columns {
-    bool point_is_known, was_asked;               /* was_asked: for any derivative since the last step */
+    bool point_is_known;
+    int32_t steps_with_point;                     /* how many more steps give theirs */
     int32_t first, count;                         /* elements of x whose columns are there */
     int32_t asked_first, asked_last, asked_count; /* elements asked for in order */
     int32_t expected_first, expected_count;       /* the same at the point before */

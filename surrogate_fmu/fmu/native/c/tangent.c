@@ -2,7 +2,7 @@
  * instance stays at one point, as masters ask for a Jacobian column by column:
  *
  *     point    what tangents meet there, so that a further direction costs the tangent alone; for one step of the generator.
- *              Who asked after the last step gets it from the next one (run.c), which calculates most of it anyway.
+ *              Once asked, the next steps (run.c) give it, which calculate most of it anyway.
  *     columns  derivatives by single elements of x. Who asks for them in order gets several from one pass, which reads the
  *              weights once; who did so at the last point, from the first one on.
  *
@@ -106,7 +106,7 @@ static void note_request(sf_columns *c, int32_t element)
 
 const real *sf_tangent(sf_session *s)
 {
-    s->columns.was_asked = true;
+    s->columns.steps_with_point = SF_STEPS_WITH_POINT;
     if (s->run->domain_policy == SF_CLAMP)
         sf_clamp_tangent(s->condition_used, s->dx);
     propagate(s, s->dx, s->dy, 1);
@@ -119,7 +119,7 @@ const real *sf_column(sf_session *s, int32_t element)
     const size_t dim = (size_t)s->model->condition_dim, outputs = (size_t)s->model->output_dim;
     /* Behind the first rows of dx and dy are those of the columns. */
     real *const seeds = s->dx + dim, *const columns = s->dy + outputs;
-    c->was_asked = true;
+    c->steps_with_point = SF_STEPS_WITH_POINT;
     note_request(c, element);
     if (element >= c->first && element < c->first + c->count)
         return columns + (size_t)(element - c->first) * outputs;
