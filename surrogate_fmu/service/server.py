@@ -22,6 +22,7 @@ from surrogate_fmu.runtime.stepper import Stepper
 from surrogate_fmu.service.access import Access, TokenFile, check_transport
 from surrogate_fmu.service.batcher import Batcher, one_thread
 from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.handlers import SERVICE_NAME, make_handler
 from surrogate_fmu.service.keeper import SessionKeeper
 from surrogate_fmu.service.metrics import Metrics, NoMetrics, PrometheusMetrics
 from surrogate_fmu.service.rollouts import Rollouts
@@ -31,9 +32,7 @@ from surrogate_fmu.service.store import open_store
 from surrogate_fmu.service.table import SessionTable
 from surrogate_fmu.service.tls import server_credentials
 from surrogate_fmu.service.token import TokenKey
-from surrogate_fmu.service.v1 import surrogate_pb2, surrogate_pb2_grpc
 
-SERVICE_NAME = surrogate_pb2.DESCRIPTOR.services_by_name["Surrogate"].full_name
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SIGNAL_POLL_S = 1.0  # Windows does not interrupt a wait for a signal
 _SWEEP_S = 5.0  # between two looks for idle sessions
@@ -118,7 +117,7 @@ class Server:
 
     async def _prepare(self, servicer: SurrogateServicer, credentials: grpc.ServerCredentials | None) -> str:
         self._server = grpc.aio.server(options=_options(self._config))
-        surrogate_pb2_grpc.add_SurrogateServicer_to_server(servicer, self._server)
+        self._server.add_generic_rpc_handlers((make_handler(servicer),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

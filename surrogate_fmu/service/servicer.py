@@ -18,6 +18,7 @@ from surrogate_fmu.service import conversion
 from surrogate_fmu.service.access import Access
 from surrogate_fmu.service.config import TIME_TO_LIVE_MAX_S, ServeConfig
 from surrogate_fmu.service.fingerprint import FINGERPRINT_SIZE, fingerprint_step
+from surrogate_fmu.service.handlers import Unreadable
 from surrogate_fmu.service.keeper import Opened, SessionKeeper, Stepped
 from surrogate_fmu.service.metrics import Metrics
 from surrogate_fmu.service.record import Terms
@@ -42,6 +43,7 @@ def _answering(call: Callable[[Any, Request, _Context], Awaitable[Reply]]) -> Ca
     @functools.wraps(call)
     async def answer(servicer: Any, request: Request, context: _Context) -> Reply:
         try:
+            _check_readable(request)
             metadata = context.invocation_metadata()
             if not any(name == "traceparent" for name, _ in metadata or ()):
                 return await call(servicer, request, context)
@@ -160,6 +162,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
             owner = self._access.owner(context)
             session: ServedSession | None = None
             while (request := await context.read()) is not grpc.aio.EOF:
+                _check_readable(request)
                 if session is None or not self._keeper.holds(session):
                     session_id = request.session_id or (session.terms.session_id if session is not None else "")
                     session = await self._keeper.find(session_id, owner)
@@ -229,6 +232,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     async def Rollout(self, request: pb.RolloutRequest, context: _Context) -> None:  # type: ignore[override]  # writes itself
         """Whole runs of many members, chunk by chunk."""
         try:
+            _check_readable(request)
             self._access.owner(context)
             model = self._keeper.model(request.model_name)
             _check_digest(model, request.bundle_digest)
@@ -284,6 +288,11 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         if not 0 < asked_s <= TIME_TO_LIVE_MAX_S:
             raise InputError(f"time_to_live_s {asked_s} must be from 0 (the server's default) to {TIME_TO_LIVE_MAX_S:g} seconds")
         return asked_s
+
+
+def _check_readable(request: object) -> None:
+    if isinstance(request, Unreadable):
+        raise InputError(f"the request cannot be read ({request.reason}); is it a message of surrogate_fmu.v1?")
 
 
 def _declared(model: ServedModel, request: pb.OpenRequest) -> tuple[RunState, dict[str, Any], Any]:
