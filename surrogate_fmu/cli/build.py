@@ -23,8 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FMU", help="the FMU to write (default: <name>.fmu)")
     parser.add_argument("--manifest", type=Path, metavar="JSON", help="the manifest of a TorchScript generator")
     parser.add_argument(
-        "--backend", choices=("native", "python"), help="C with nothing to install (default), or torch in the host's Python"
+        "--backend",
+        choices=("native", "python", "remote"),
+        help="C with nothing to install (default), torch in the host's Python, or a service that takes the steps",
     )
+    parser.add_argument("--target", metavar="HOST:PORT", help="the service of the remote backend")
     parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the standard (default: 2.0)")
     parser.add_argument(
         "--platform",
@@ -60,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         config = _config(arguments)
         bundle = _bundle(arguments)
-        path, needs = _build_surrogate(bundle, arguments.output or Path(f"{bundle.manifest.name}.fmu"), config)
+        output = arguments.output or Path(f"{bundle.manifest.name}.fmu")
+        path, needs = _build_surrogate(bundle, output, config, arguments.target)
     description = _validated(path)
     print(f"{path}  {path.stat().st_size / 1024:.0f} kB")
     identity = description.guid
@@ -83,6 +87,7 @@ def _build_plant(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
         "--float64": arguments.float64,
         "--external-latents": arguments.external_latents,
         "--model-identifier": arguments.model_identifier,
+        "--target": arguments.target,
     }
     given = [name for name, value in theirs.items() if value]
     if given:
@@ -91,18 +96,25 @@ def _build_plant(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
     return build_plant_fmu(arguments.plant, Path.cwd(), output), PLANT_HOST_NEEDS
 
 
-def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig") -> tuple[Path, tuple[str, ...]]:
+def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig", target: str | None) -> tuple[Path, tuple[str, ...]]:
     from surrogate_fmu.fmu.config import Backend
 
+    if (target is not None) != (config.backend is Backend.REMOTE):
+        raise ConfigError("--backend remote and --target HOST:PORT belong together; give both or none")
     if config.backend is Backend.NATIVE:
         from surrogate_fmu.fmu.native.build import NATIVE_HOST_NEEDS, build_native_fmu
 
         return build_native_fmu(bundle, output, config), NATIVE_HOST_NEEDS
-    from surrogate_fmu.fmu.build import SURROGATE_HOST_NEEDS, build_python_fmu
+    from surrogate_fmu.fmu.build import REMOTE_HOST_NEEDS, SURROGATE_HOST_NEEDS, build_python_fmu, build_remote_fmu
 
-    path = build_python_fmu(
-        bundle, output, external_latents=config.external_latents, model_identifier=config.model_identifier, fmi=config.fmi
-    )
+    options: dict[str, Any] = {
+        "external_latents": config.external_latents,
+        "model_identifier": config.model_identifier,
+        "fmi": config.fmi,
+    }
+    if target is not None:
+        return build_remote_fmu(bundle, target, output, **options), REMOTE_HOST_NEEDS
+    path = build_python_fmu(bundle, output, **options)
     return path, SURROGATE_HOST_NEEDS
 
 

@@ -20,6 +20,7 @@ from surrogate_fmu.fmu.vendoring import import_closure, renamed, vendored_files
 from surrogate_fmu.plant.protocol import load_plant
 
 SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "torch", "numpy")
+REMOTE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "grpcio", "protobuf", "numpy", "a service that runs")
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
 _SLAVES = "surrogate_fmu.fmu.python"
 _DIGITS = 12  # of the digest, in names inside the FMU
@@ -52,7 +53,7 @@ _RAISE_LATER = [
     "            raise ModuleNotFoundError(_text)",
     "",
     "    class _module:",
-    "        SurrogateSlave = PlantSlave = _Absent",
+    "        BundleSlave = RemoteSlave = _Absent",
     "",
     "    class _shell:",
     "        Fmi3Slave = object",
@@ -94,17 +95,88 @@ def build_python_fmu(
     Raises:
         BuildError: PythonFMU, or PythonFMU3 for FMI 3.0, is not installed, or the options cannot be used.
     """
+    bundle_name = f"{bundle.manifest.name}.bundle"
+    slave = _Slave(
+        "fmu.python.bundle_slave",
+        "BundleSlave",
+        {"bundle_name": bundle_name},
+        {bundle_name: archive_bytes(bundle)},
+        SURROGATE_HOST_NEEDS,
+    )
+    return _build_surrogate(bundle, slave, path, Backend.PYTHON, external_latents, model_identifier, fmi)
+
+
+def build_remote_fmu(
+    bundle: Bundle,
+    target: str,
+    path: Path,
+    *,
+    external_latents: bool = False,
+    model_identifier: str | None = None,
+    fmi: FmiVersion = FmiVersion.V2,
+) -> Path:
+    """Build the FMU whose steps a service takes; equal arguments and versions give equal bytes.
+
+    Args:
+        bundle: what the service serves; its manifest and its digest go into the FMU, its weights do not.
+        target: host:port of the service; the host's SURROGATE_FMU_TARGET may say otherwise.
+        path, external_latents, model_identifier, fmi: as `build_python_fmu`.
+
+    Raises:
+        BuildError: as `build_python_fmu`, or the target is no host:port.
+    """
+    host, _, port = target.rpartition(":")
+    if not host or not port.isdecimal():
+        raise BuildError(f"the target {target!r} must be host:port of a service, such as 127.0.0.1:50051")
+    slave = _Slave(
+        "fmu.remote.remote_slave",
+        "RemoteSlave",
+        {"target": target, "bundle_digest": bundle.digest},
+        {"manifest.json": bundle.manifest.to_json().encode()},
+        REMOTE_HOST_NEEDS,
+    )
+    return _build_surrogate(bundle, slave, path, Backend.REMOTE, external_latents, model_identifier, fmi)
+
+
+@dataclass(frozen=True)
+class _Slave:
+    """The class that answers inside the FMU, and what it needs.
+
+    Attributes:
+        module, base: where it is, by the package's own names.
+        attributes: of the class in the FMU.
+        resources: files by name.
+        host_needs: what the host must have.
+    """
+
+    module: str
+    base: str
+    attributes: Mapping[str, object]
+    resources: Mapping[str, bytes]
+    host_needs: Sequence[str]
+
+
+def _build_surrogate(
+    bundle: Bundle,
+    slave: _Slave,
+    path: Path,
+    backend: Backend,
+    external_latents: bool,
+    model_identifier: str | None,
+    fmi: FmiVersion,
+) -> Path:
+    manifest, version = bundle.manifest, package_version()
     try:
         config = BuildConfig(
-            Backend.PYTHON, external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name, fmi=fmi
+            backend, external_latents=external_latents, model_identifier=model_identifier or manifest.name, fmi=fmi
         )
     except ValueError as error:
         raise BuildError(str(error)) from error
-    manifest, version = bundle.manifest, package_version()
     name = config.model_identifier or manifest.name
     runtime = _runtime(fmi)
-    sources = import_closure([f"{_SLAVES}.surrogate_slave", f"{_SLAVES}.{runtime.wrapper.shell[0]}"])
-    digest = _digest([bundle.digest, name, str(external_latents), version], sources, runtime)
+    sources = import_closure([f"surrogate_fmu.{slave.module}", f"{_SLAVES}.{runtime.wrapper.shell[0]}"])
+    attributes = {**slave.attributes, "external_latents": external_latents}
+    digest = _digest([bundle.digest, name, json.dumps(attributes, sort_keys=True), version], sources, runtime)
     package = f"surrogate_fmu_{digest[:_DIGITS]}"
     scalars = None
     if fmi is FmiVersion.V3:
@@ -119,12 +191,10 @@ def build_python_fmu(
         fmi=fmi,
         scalars=scalars,
     )
-    bundle_name = f"{manifest.name}.bundle"
-    attributes = {"bundle_name": bundle_name, "external_latents": external_latents}
     files = _common_files(description, sources, runtime, package)
-    files |= _slave_module(package, runtime.wrapper, "surrogate_slave", "SurrogateSlave", name, attributes)
-    files[f"resources/{bundle_name}"] = archive_bytes(bundle)
-    files["documentation/index.html"] = surrogate_page(manifest, version, SURROGATE_HOST_NEEDS, external_latents).encode()
+    files |= _slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
+    files |= {f"resources/{name}": content for name, content in slave.resources.items()}
+    files["documentation/index.html"] = surrogate_page(manifest, version, slave.host_needs, external_latents).encode()
     files["documentation/manifest.json"] = manifest.to_json().encode()
     if manifest.card:
         files["documentation/card.json"] = (json.dumps(manifest.card, indent=1, sort_keys=True) + "\n").encode()
@@ -166,7 +236,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
     )
     files = _common_files(description, sources, runtime, package)
     attributes = {"plant_reference": f"{module}.py:{class_name}"}
-    files |= _slave_module(package, runtime.wrapper, "plant_slave", "PlantSlave", class_name, attributes)
+    files |= _slave_module(package, runtime.wrapper, "fmu.python.plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
     page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)
     files["documentation/index.html"] = page.encode()
@@ -196,7 +266,7 @@ def _slave_module(
         "import ctypes as _ctypes",
         "",
         "try:",
-        f"    from {package}.fmu.python import {module} as _module",
+        f"    from {package}.{module.rpartition('.')[0]} import {module.rpartition('.')[2]} as _module",
         f"    from {package}.fmu.python import {shell_module} as _shell",
         "except ModuleNotFoundError as error:",
         f'    _text = f"the FMU {class_name} needs {{error.name!r}} in the Python that the host loads; install it there"',

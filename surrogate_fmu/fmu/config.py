@@ -14,6 +14,8 @@ class Backend(StrEnum):
     """The generator lowered to C: nothing is needed on the host; on the CPU."""
     PYTHON = "python"
     """TorchScript in the host's Python; runs on a GPU if told so."""
+    REMOTE = "remote"
+    """A service takes the steps; the host's Python calls it."""
 
 
 class FmiVersion(StrEnum):
@@ -78,5 +80,5 @@ class BuildConfig:
             "float64": self.float64,
         }
         asked = [option for option, given in native_only.items() if given]
-        if self.backend is Backend.PYTHON and asked:
+        if self.backend is not Backend.NATIVE and asked:
             raise ValueError(f"{', '.join(asked)} are for the native backend; leave them out, or choose backend 'native'")

@@ -120,6 +120,15 @@ class Service:
         reply: pb.ListModelsResponse = self.call_again(self.stub.ListModels, pb.ListModelsRequest())
         return tuple(model.name for model in reply.models)
 
+    def digest(self, name: str) -> str:
+        """SHA-256 of the bundle of a model, 64 hexadecimal digits.
+
+        Raises:
+            NotServedError: the service has no such model.
+        """
+        reply: pb.GetModelResponse = self.call_again(self.stub.GetModel, pb.GetModelRequest(name=name))
+        return reply.model.bundle_digest
+
     def manifest(self, name: str) -> Manifest:
         """The manifest of a model.
 

@@ -175,6 +175,7 @@ class RemoteSession:
         inputs: Mapping[str, Value] | None = None,
         z: Value | None = None,
         communication_step_size: float | None = None,
+        communication_point: float | None = None,
     ) -> dict[str, Any]:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
@@ -182,12 +183,18 @@ class RemoteSession:
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
             communication_step_size: [s]; None is one step of the generator.
+            communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
+                since the start of the run.
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: the session stays as it was.
             StepConflictError: another client steps the session, or an interrupted step was not called again as it was.
         """
         with self._lock:
+            if communication_step_size is not None and communication_point is not None:
+                # what the master's rounding explains is taken off here, where the master's time is known
+                count = self._checks.substeps(communication_step_size, communication_point)
+                communication_step_size = count * self.manifest.step_size
             request, condition = self._request(inputs or {}, z, communication_step_size)
             reply = self._step(request)
             self._arrive(request, condition, reply)

@@ -1,45 +1,48 @@
-"""The slave that runs a bundle: a thin shell over `runtime.session.Session`."""
+"""The slave of a surrogate: what an FMU's variables mean for a session, wherever that one runs."""
 
+import abc
 import base64
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from surrogate_fmu.bundle.archive import Bundle, read_bundle
-from surrogate_fmu.bundle.torchscript import load_generator
 from surrogate_fmu.errors import InputError, SurrogateError
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
-from surrogate_fmu.manifest import ZMode
-from surrogate_fmu.runtime.session import Session
+from surrogate_fmu.manifest import Manifest, ZMode
+
+
+class SlaveSession(Protocol):
+    """What a slave needs of a session; `runtime.session.Session` says what each call means."""
+
+    def initialize(self, z: Any = None) -> dict[str, Any]: ...
+    def do_step(
+        self, inputs: Any = None, z: Any = None, communication_step_size: Any = None, communication_point: Any = None
+    ) -> dict[str, Any]: ...
+    def snapshot(self) -> bytes: ...
+    def restore(self, snapshot: bytes) -> None: ...
+    @property
+    def domain_distance(self) -> float: ...
+    @property
+    def domain_message(self) -> str: ...
 
 
 class SurrogateSlave(Slave):
-    """A surrogate; the generated slave module of an FMU names the bundle.
+    """A surrogate; subclasses say where its sessions come from.
 
     Attributes:
-        bundle_name: file name of the bundle in the resources.
         external_latents: whether the FMU has the inputs `z`.
         interface: (manifest, external_latents) -> the scalars, elements of arrays one by one; from the shell.
     """
 
-    bundle_name: ClassVar[str]
     external_latents: ClassVar[bool]
     interface: ClassVar[Any]
 
-    _bundles: ClassVar[dict[str, Bundle]] = {}  # one entry: this copy of the package serves one FMU
-
     def __init__(self, **kwargs: Any) -> None:
-        if self.bundle_name not in self._bundles:
-            try:
-                bundle = read_bundle(Path(kwargs["resources"]) / self.bundle_name)
-                load_generator(bundle)  # loading and warming up belong to instantiation, not to the first step
-            except SurrogateError as error:
-                raise fatal_refusal(error, self.prefix) from None
-            self._bundles[self.bundle_name] = bundle
-        self._bundle = self._bundles[self.bundle_name]
-        manifest = self._bundle.manifest
+        try:
+            manifest = self._load(kwargs["resources"])
+        except SurrogateError as error:
+            raise fatal_refusal(error, self.prefix) from None
         interface = self.interface(manifest, self.external_latents)
         shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
         super().__init__(interface, shapes, manifest.step_size, **kwargs)
@@ -47,17 +50,30 @@ class SurrogateSlave(Slave):
         self._latents = [scalar.value_reference for scalar in interface if scalar.role is Role.LATENT]
         self._booleans, self._in_domain = self._table.values[Kind.BOOLEAN], self._roles[Role.IN_DOMAIN]
         self._distance = self._roles[Role.DOMAIN_DISTANCE]
-        self._session: Session | None = None
+        self._session: SlaveSession | None = None
+        self._z_mode = ZMode.SAMPLED
         self._was_in_domain = True
         self._warned_of_latents = False
 
+    @abc.abstractmethod
+    def _load(self, resources: str) -> Manifest:
+        """Load what belongs to instantiation, not to the first step; the manifest.
+
+        Raises:
+            SurrogateError: there is something wrong with the FMU, and it cannot be instantiated.
+        """
+
+    @abc.abstractmethod
+    def _open(self, seed: int, z_mode: ZMode, domain_policy: Any, parameters: Mapping[str, Any], device: str) -> SlaveSession:
+        """A session that is not initialized; the arguments are those of `Session`."""
+
     def _start_run(self) -> Mapping[str, Any]:
-        session = self._make_session()
-        outputs = session.initialize(self._latent() if session.z_mode is ZMode.EXTERNAL else None)
-        self._session = session
+        session, z_mode = self._make_session()
+        outputs = session.initialize(self._latent() if z_mode is ZMode.EXTERNAL else None)
+        self._session, self._z_mode = session, z_mode
         return outputs
 
-    def _make_session(self) -> Session:
+    def _make_session(self) -> tuple[SlaveSession, ZMode]:
         integers = self._table.values[Kind.INTEGER]
         z_mode = Z_MODES[integers[self._roles[Role.Z_MODE]] - 1]
         if z_mode is ZMode.EXTERNAL and not self.external_latents:
@@ -65,24 +81,24 @@ class SurrogateSlave(Slave):
                 "z_mode is external, but this FMU was built without latent inputs; build it with --external-latents, "
                 "or use z_mode 1 (sampled), 2 (mean) or 3 (held)"
             )
-        return Session(
-            self._bundle,
+        session = self._open(
             integers[self._roles[Role.SEED]],
             z_mode,
             DOMAIN_POLICIES[integers[self._roles[Role.DOMAIN_POLICY]] - 1],
             self._table.away_from_start(),
             self._table.values[Kind.STRING][self._roles[Role.DEVICE]],
         )
+        return session, z_mode
 
     def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._session is not None
         latent = None
         if self._latents and not self._table.changed.isdisjoint(self._latents):
-            if self._session.z_mode is ZMode.EXTERNAL:
+            if self._z_mode is ZMode.EXTERNAL:
                 latent = self._latent()
             elif not self._warned_of_latents:
                 self._warned_of_latents = True
-                self._warn(f"the latent inputs z are not used: z_mode is {self._session.z_mode}; set it to 4 (external)")
+                self._warn(f"the latent inputs z are not used: z_mode is {self._z_mode}; set it to 4 (external)")
         return self._session.do_step(inputs, latent, communication_step_size, communication_point)
 
     def _latent(self) -> list[float]:
@@ -107,6 +123,8 @@ class SurrogateSlave(Slave):
         if saved is None:
             self._session = None
             return
-        session = self._session or self._make_session()
+        session = self._session
+        if session is None:
+            session, self._z_mode = self._make_session()
         session.restore(base64.b64decode(saved))
         self._session = session

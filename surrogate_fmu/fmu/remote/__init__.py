@@ -1,0 +1,1 @@
+"""FMUs whose steps are taken by a service elsewhere."""
