@@ -49,7 +49,7 @@ class Job:
     def build(self, path: Path) -> Path:
         """The FMU, for every platform that its backend has."""
         if self.backend is Backend.PYTHON:
-            return build_python_fmu(self.bundle, path)
+            return build_python_fmu(self.bundle, path, fmi=self.fmi)
         return build_native_fmu(self.bundle, path, BuildConfig(fmi=self.fmi, platforms=tuple(Platform)))
 
 
@@ -62,6 +62,7 @@ def jobs(models: Path, only: str | None, backend: Backend | None, fmi: FmiVersio
                 (Backend.NATIVE, FmiVersion.V2),
                 (Backend.NATIVE, FmiVersion.V3),
                 (Backend.PYTHON, FmiVersion.V2),
+                (Backend.PYTHON, FmiVersion.V3),
             ):
                 if backend in (None, kind) and fmi in (None, version):
                     yield Job(bundle, kind, version)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 import surrogate_fmu.fmu.native
 from surrogate_fmu.bundle.torchscript import export_bundle, load_generator
+from surrogate_fmu.fmu.native.compile import _MODEL  # the flags of an FMU's network
 from surrogate_fmu.fmu.native.generate import GeneratedModel, generate_sources
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
@@ -36,6 +37,7 @@ BATCHES = (1, 32, 256)
 PROCESSORS = ("x86_64_v3", "x86_64")
 TIMER = """
 #define _POSIX_C_SOURCE 200809L
+#include <stdlib.h>
 #include <time.h>
 #include "model.h"
 const sf_model *sf_model_generic(void);
@@ -59,8 +61,11 @@ double step_us(const real *x, const real *z, const real *h, real *y, real *next,
 double tangent_us(const real *x, const real *z, const real *h, const real *dx, real *y, real *next, void *work, int32_t count,
                   int calls)
 {
+    const sf_model *m = sf_model_generic();
+    real *const point = malloc(sizeof(real) * (size_t)(m->step_point_dim + 1));
     double best = 1e30;
-    FASTEST(sf_model_generic()->step_tangent(x, z, h, dx, NULL, y, next, work, count))
+    FASTEST((m->step_point(x, z, h, point, work, 1), m->step_tangent(point, dx, NULL, y, next, work, count)))
+    free(point);
     return best;
 }
 """
@@ -198,7 +203,7 @@ def compiled(model: GeneratedModel, processor: str) -> ctypes.CDLL:
         (folder / f"{name}.bin").write_bytes(content)
         lines += [".section .rodata", f".globl {name}", f".hidden {name}", ".p2align 6", f"{name}:", f'.incbin "{name}.bin"']
     (folder / "weights.S").write_text("\n".join([*lines, '.section .note.GNU-stack,"",@progbits', ""]))
-    flags = ["-std=c11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-fPIC", "-shared", f"-mcpu={processor}", f"-I{HEADERS}"]
+    flags = ["-std=c11", *_MODEL, "-fPIC", "-shared", f"-mcpu={processor}", f"-I{HEADERS}"]
     command = [sys.executable, "-m", "ziglang", "cc", *flags, *model.sources, "timer.c", "weights.S", "-o", "model.so"]
     subprocess.run(command, cwd=folder, check=True)
     library = ctypes.CDLL(str(folder / "model.so"))

@@ -100,7 +100,9 @@ def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig") -> t
         return build_native_fmu(bundle, output, config), NATIVE_HOST_NEEDS
     from surrogate_fmu.fmu.build import SURROGATE_HOST_NEEDS, build_python_fmu
 
-    path = build_python_fmu(bundle, output, external_latents=config.external_latents, model_identifier=config.model_identifier)
+    path = build_python_fmu(
+        bundle, output, external_latents=config.external_latents, model_identifier=config.model_identifier, fmi=config.fmi
+    )
     return path, SURROGATE_HOST_NEEDS
 
 

@@ -1,4 +1,4 @@
-"""Building FMUs that run in the host's Python, through PythonFMU's library (FMI 2.0 co-simulation)."""
+"""Building FMUs that run in the host's Python, through the library of PythonFMU (FMI 2.0) or PythonFMU3 (FMI 3.0)."""
 
 import hashlib
 import importlib.metadata
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from surrogate_fmu.bundle.archive import Bundle, archive_bytes
 from surrogate_fmu.errors import BuildError
-from surrogate_fmu.fmu.config import Backend, BuildConfig
+from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.documentation import plant_page, surrogate_page
+from surrogate_fmu.fmu.interface import LONG_MAX, surrogate_interface
 from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_plant, describe_surrogate
 from surrogate_fmu.fmu.package import MODEL_DESCRIPTION, write_fmu
 from surrogate_fmu.fmu.provenance import DISTRIBUTION, guid_of, license_texts, package_version
@@ -20,21 +21,67 @@ from surrogate_fmu.plant.protocol import load_plant
 
 SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "torch", "numpy")
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
-_PLATFORMS = {"linux64": ".so", "win64": ".dll"}
 _SLAVES = "surrogate_fmu.fmu.python"
 _DIGITS = 12  # of the digest, in names inside the FMU
 
 
 @dataclass(frozen=True)
+class _Wrapper:
+    """The package whose library answers to the master.
+
+    Attributes:
+        package: name of the distribution and of the Python package.
+        platforms: suffix of a library by the name of its folder.
+        shell: module and class that the slave is joined with.
+        import_may_raise: whether an error of the slave module's import is told to the master; PythonFMU3 crashes on it.
+    """
+
+    package: str
+    platforms: Mapping[str, str]
+    shell: tuple[str, str]
+    import_may_raise: bool
+
+
+_RAISE_NOW = ["    raise ModuleNotFoundError(_text) from error"]
+_RAISE_LATER = [
+    "",
+    "    class _Absent:",
+    '        """Raises when it is made."""',
+    "",
+    "        def __init__(self, **_: object) -> None:",
+    "            raise ModuleNotFoundError(_text)",
+    "",
+    "    class _module:",
+    "        SurrogateSlave = PlantSlave = _Absent",
+    "",
+    "    class _shell:",
+    "        Fmi3Slave = object",
+]
+_WRAPPERS = {
+    FmiVersion.V2: _Wrapper("pythonfmu", {"linux64": ".so", "win64": ".dll"}, ("fmi2_shell", "Fmi2Shell"), import_may_raise=True),
+    FmiVersion.V3: _Wrapper("pythonfmu3", {"x86_64-linux": ".so", "x86_64-windows": ".dll"}, ("fmi3_shell", "Fmi3Slave"), False),
+}
+
+
+@dataclass(frozen=True)
 class _Runtime:
-    """What PythonFMU contributes: its Python files and libraries by path inside the FMU, and its licence texts."""
+    """What that package contributes: its Python files and libraries by path inside the FMU, and its licence texts."""
+
+    wrapper: _Wrapper
 
     python: Mapping[str, bytes]
     libraries: Mapping[str, bytes]
     licenses: Mapping[str, bytes]
 
 
-def build_python_fmu(bundle: Bundle, path: Path, *, external_latents: bool = False, model_identifier: str | None = None) -> Path:
+def build_python_fmu(
+    bundle: Bundle,
+    path: Path,
+    *,
+    external_latents: bool = False,
+    model_identifier: str | None = None,
+    fmi: FmiVersion = FmiVersion.V2,
+) -> Path:
     """Build the FMU of a bundle; equal bundles, options and versions give equal bytes.
 
     Args:
@@ -42,29 +89,40 @@ def build_python_fmu(bundle: Bundle, path: Path, *, external_latents: bool = Fal
         path: of the FMU.
         external_latents: add the inputs `z[1]`, `z[2]`, ... for z_mode = external.
         model_identifier: name of the binaries; None takes the bundle's name.
+        fmi: version of the standard.
 
     Raises:
-        BuildError: PythonFMU is not installed, or the options cannot be used.
+        BuildError: PythonFMU, or PythonFMU3 for FMI 3.0, is not installed, or the options cannot be used.
     """
     try:
         config = BuildConfig(
-            Backend.PYTHON, external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name
+            Backend.PYTHON, external_latents=external_latents, model_identifier=model_identifier or bundle.manifest.name, fmi=fmi
         )
     except ValueError as error:
         raise BuildError(str(error)) from error
     manifest, version = bundle.manifest, package_version()
     name = config.model_identifier or manifest.name
-    sources = import_closure([f"{_SLAVES}.surrogate_slave"])
-    runtime = _pythonfmu()
+    runtime = _runtime(fmi)
+    sources = import_closure([f"{_SLAVES}.surrogate_slave", f"{_SLAVES}.{runtime.wrapper.shell[0]}"])
     digest = _digest([bundle.digest, name, str(external_latents), version], sources, runtime)
     package = f"surrogate_fmu_{digest[:_DIGITS]}"
+    scalars = None
+    if fmi is FmiVersion.V3:
+        scalars = surrogate_interface(manifest, external_latents, arrays=True, seed_max=LONG_MAX)
     description = describe_surrogate(
-        manifest, guid_of(digest), version, Capabilities(needs_execution_tool=True), external_latents, name
+        manifest,
+        guid_of(digest),
+        version,
+        Capabilities(needs_execution_tool=True),
+        external_latents,
+        name,
+        fmi=fmi,
+        scalars=scalars,
     )
     bundle_name = f"{manifest.name}.bundle"
     attributes = {"bundle_name": bundle_name, "external_latents": external_latents}
     files = _common_files(description, sources, runtime, package)
-    files |= _slave_module(package, "surrogate_slave", "SurrogateSlave", name, attributes)
+    files |= _slave_module(package, runtime.wrapper, "surrogate_slave", "SurrogateSlave", name, attributes)
     files[f"resources/{bundle_name}"] = archive_bytes(bundle)
     files["documentation/index.html"] = surrogate_page(manifest, version, SURROGATE_HOST_NEEDS, external_latents).encode()
     files["documentation/manifest.json"] = manifest.to_json().encode()
@@ -92,8 +150,8 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         raise BuildError(f"the plant's variables {arrays} are arrays; a plant FMU has scalars only, so give the plant scalars")
     file_name, _, class_name = plant_reference.partition(":")
     source = (folder / file_name).read_text("utf-8")
-    version, runtime = package_version(), _pythonfmu()
-    sources = import_closure([f"{_SLAVES}.plant_slave"], [source])
+    version, runtime = package_version(), _runtime(FmiVersion.V2)
+    sources = import_closure([f"{_SLAVES}.plant_slave", f"{_SLAVES}.{runtime.wrapper.shell[0]}"], [source])
     digest = _digest([source, class_name, version], sources, runtime)
     package, module = f"surrogate_fmu_{digest[:_DIGITS]}", f"plant_{digest[:_DIGITS]}"
     text = inspect.getdoc(type(plant)) or ""
@@ -108,7 +166,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
     )
     files = _common_files(description, sources, runtime, package)
     attributes = {"plant_reference": f"{module}.py:{class_name}"}
-    files |= _slave_module(package, "plant_slave", "PlantSlave", class_name, attributes)
+    files |= _slave_module(package, runtime.wrapper, "plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
     page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)
     files["documentation/index.html"] = page.encode()
@@ -120,13 +178,17 @@ def _common_files(description: ModelDescription, sources: Mapping[str, str], run
     files |= {f"resources/{name}": content for name, content in vendored_files(sources, package).items()}
     files |= {f"resources/{name}": content for name, content in runtime.python.items()}
     for platform, content in runtime.libraries.items():
-        files[f"binaries/{platform}/{description.model_identifier}{_PLATFORMS[platform]}"] = content
+        suffix = runtime.wrapper.platforms[platform]
+        files[f"binaries/{platform}/{description.model_identifier}{suffix}"] = content
     licenses = {**license_texts(DISTRIBUTION), **runtime.licenses}
     return files | {f"documentation/licenses/{name}": content for name, content in licenses.items()}
 
 
-def _slave_module(package: str, module: str, base: str, class_name: str, attributes: Mapping[str, object]) -> dict[str, bytes]:
-    """The module that PythonFMU's library imports, and executes once more at every instantiation."""
+def _slave_module(
+    package: str, wrapper: _Wrapper, module: str, base: str, class_name: str, attributes: Mapping[str, object]
+) -> dict[str, bytes]:
+    """The module that the library imports; that of PythonFMU executes it once more at every instantiation."""
+    shell_module, shell = wrapper.shell
     name = f"slave_{package.rpartition('_')[2]}"
     lines = [
         f'"""The slave of {class_name}."""',
@@ -135,40 +197,42 @@ def _slave_module(package: str, module: str, base: str, class_name: str, attribu
         "",
         "try:",
         f"    from {package}.fmu.python import {module} as _module",
+        f"    from {package}.fmu.python import {shell_module} as _shell",
         "except ModuleNotFoundError as error:",
-        "    raise ModuleNotFoundError(",
-        f'        f"the FMU {class_name} needs the package {{error.name!r}} in the Python that the host loads; install it there"',
-        "    ) from error",
+        f'    _text = f"the FMU {class_name} needs {{error.name!r}} in the Python that the host loads; install it there"',
+        *(_RAISE_NOW if wrapper.import_may_raise else _RAISE_LATER),
         "",
         "",
-        f"class {class_name}(_module.{base}):",
-        f'    """{class_name} for PythonFMU."""',
+        f"class {class_name}(_module.{base}, _shell.{shell}):",
+        f'    """{class_name} for {wrapper.package}."""',
         "",
         *(f"    {key} = {value!r}" for key, value in attributes.items()),
         "",
         "",
-        "# At every instantiation the library drops a reference to this module's globals that it does not own.",
+        "# At every instantiation PythonFMU drops a reference to this module's globals that it does not own.",
         "_ctypes.pythonapi.Py_IncRef(_ctypes.py_object(globals()))",
         "",
     ]
     return {f"resources/{name}.py": "\n".join(lines).encode(), "resources/slavemodule.txt": name.encode()}
 
 
-def _pythonfmu() -> _Runtime:
-    """PythonFMU as it is installed; an FMU in this process may have put its own copy into `sys.modules`."""
+def _runtime(fmi: FmiVersion) -> _Runtime:
+    """The wrapper as it is installed; an FMU in this process may have put its own copy into `sys.modules`."""
+    wrapper = _WRAPPERS[fmi]
+    name = wrapper.package
     try:
-        distribution = importlib.metadata.distribution("pythonfmu")
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError as error:
-        raise BuildError("PythonFMU is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
-    folder = Path(str(distribution.locate_file("pythonfmu")))
-    python = {f"pythonfmu/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
+        raise BuildError(f"{name} is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
+    folder = Path(str(distribution.locate_file(name)))
+    python = {f"{name}/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
     libraries = {}
-    for platform, suffix in _PLATFORMS.items():
+    for platform, suffix in wrapper.platforms.items():
         for file in sorted((folder / "resources" / "binaries" / platform).glob(f"*{suffix}")):
             libraries[platform] = file.read_bytes()
     if not python or not libraries:
-        raise BuildError(f"PythonFMU {distribution.version} lacks its libraries; install its wheel: pip install pythonfmu")
-    return _Runtime(python, libraries, license_texts("pythonfmu"))
+        raise BuildError(f"{name} {distribution.version} lacks its libraries; install its wheel: pip install {name}")
+    return _Runtime(wrapper, python, libraries, license_texts(name))
 
 
 def _digest(facts: Sequence[str], sources: Mapping[str, str], runtime: _Runtime) -> str:

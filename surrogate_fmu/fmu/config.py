@@ -35,13 +35,13 @@ class Platform(StrEnum):
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Options of a build; those below `model_identifier` but `fmi` are the native backend's.
+    """Options of a build; those below `fmi` are the native backend's.
 
     Attributes:
         backend: what computes the step.
         external_latents: add the inputs `z[1]`, `z[2]`, ... for z_mode = external.
         model_identifier: name of the binaries and of the class inside; None takes the bundle's name.
-        fmi: version of the standard; the Python backend has 2.0 only.
+        fmi: version of the standard.
         platforms: what there are libraries for; empty is the machine that builds.
         ensemble: members that step together; with 2 and more, outputs gain `<name>.mean`, `.std` and quantiles.
         quantiles: of the members, each between 0 and 1; 0.05 is called q05.
@@ -72,7 +72,6 @@ class BuildConfig:
         if len(set(self.platforms)) != len(self.platforms):
             raise ValueError(f"platforms {[str(p) for p in self.platforms]} name one twice")
         native_only = {
-            "fmi 3.0": self.fmi is not FmiVersion.V2,
             "platforms": bool(self.platforms),
             "ensemble": self.ensemble > 1,
             "with_sources": self.with_sources,

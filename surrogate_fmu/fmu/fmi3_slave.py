@@ -28,7 +28,7 @@ class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
 
     def getReal(self, references: Sequence[int]) -> list[float]:
         """Elements of the variables, one behind the other."""
-        values: list[float] = self.getFloat64(references, sum(self._sizes[vr] for vr in references))
+        values: list[float] = self.getFloat64(references, sum(self._sizes.get(vr, 1) for vr in references))
         return values
 
     def setReal(self, references: Sequence[int], values: Sequence[float]) -> None:

@@ -15,6 +15,7 @@ from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 from surrogate_fmu.variables import Causality, Initial, Variability, Variable, scalar_names
 
 INTEGER_MAX = 2**31 - 1  # fmi2Integer
+LONG_MAX = 2**63 - 1  # fmi3Int64
 
 
 class Kind(Enum):

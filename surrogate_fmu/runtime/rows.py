@@ -1,6 +1,8 @@
 """Numbers of many runs as the rows of tensors."""
 
+from array import array
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -8,11 +10,14 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.manifest import Manifest
 
+_KEPT = 8  # batch sizes whose buffers are kept
+
 
 class Rows:
-    """Makes the tensors of a batch. Rows beyond those given repeat the first one, so that padding is always a valid step.
+    """Gathers the inputs of a batch in buffers that are used again for the next batch of the same size.
 
-    On a GPU the rows are gathered in pinned memory, from which they are copied without a stop of the processor.
+    Rows beyond those given repeat the first one, so that padding is always a valid step. On a GPU the buffers are pinned, and
+    copied without a stop of the processor.
 
     Args:
         manifest: of the model.
@@ -20,35 +25,52 @@ class Rows:
     """
 
     def __init__(self, manifest: Manifest, device: torch.device) -> None:
-        self._manifest = manifest
+        self._widths = (manifest.condition_dim, manifest.latent_dim, manifest.hidden_dim)
         self._device = device
+        self._buffers: dict[int, tuple[_Buffer, _Buffer, _Buffer]] = {}
 
     def condition(self, rows: Sequence[tuple[float, ...]], count: int) -> torch.Tensor:
         """(count, condition_dim) float32; a number beyond the range of float32 becomes infinite."""
-        tensor, view = self._empty(count, self._manifest.condition_dim)
-        with np.errstate(over="ignore"):
-            view[: len(rows)] = rows
-        return self._finish(tensor, view, len(rows))
+        buffer = self._of(count)[0]
+        # `array` makes an overflow infinite where numpy would warn
+        numbers = array("f", rows[0] if len(rows) == 1 else chain.from_iterable(rows))
+        buffer.view[: len(rows)] = np.ndarray((len(rows), self._widths[0]), np.float32, numbers)
+        return buffer.filled(len(rows), self._device)
 
     def latent(self, rows: Sequence[NDArray[np.float32]], count: int) -> torch.Tensor:
         """(count, latent_dim)."""
-        return self._stacked(rows, count, self._manifest.latent_dim)
+        return self._of(count)[1].gathered(rows, self._device)
 
     def hidden(self, rows: Sequence[NDArray[np.float32]], count: int) -> torch.Tensor:
         """(count, hidden_dim)."""
-        return self._stacked(rows, count, self._manifest.hidden_dim)
+        return self._of(count)[2].gathered(rows, self._device)
 
-    def _stacked(self, rows: Sequence[NDArray[np.float32]], count: int, size: int) -> torch.Tensor:
-        tensor, view = self._empty(count, size)
-        for place, row in enumerate(rows):
-            view[place] = row
-        return self._finish(tensor, view, len(rows))
+    def _of(self, count: int) -> "tuple[_Buffer, _Buffer, _Buffer]":
+        found = self._buffers.get(count)
+        if found is None:
+            if len(self._buffers) >= _KEPT:
+                self._buffers.clear()
+            pinned = self._device.type == "cuda"
+            condition, latent, hidden = (_Buffer(count, width, pinned) for width in self._widths)
+            found = self._buffers[count] = (condition, latent, hidden)
+        return found
 
-    def _empty(self, count: int, size: int) -> tuple[torch.Tensor, NDArray[np.float32]]:
-        tensor = torch.empty((count, size), pin_memory=self._device.type == "cuda")
-        return tensor, tensor.numpy()
 
-    def _finish(self, tensor: torch.Tensor, view: NDArray[np.float32], given: int) -> torch.Tensor:
-        if given < len(view):
-            view[given:] = view[0]
-        return tensor if self._device.type == "cpu" else tensor.to(self._device, non_blocking=True)
+class _Buffer:
+    """Memory of (count, width), as an array to write to and as a tensor to read from."""
+
+    def __init__(self, count: int, width: int, pinned: bool) -> None:
+        self.tensor = torch.zeros((count, width), pin_memory=pinned)
+        self.view = self.tensor.numpy()
+        self._count = count
+
+    def gathered(self, rows: Sequence[NDArray[np.float32]], device: torch.device) -> torch.Tensor:
+        if self.view.shape[1]:
+            for place, row in enumerate(rows):
+                self.view[place] = row
+        return self.filled(len(rows), device)
+
+    def filled(self, given: int, device: torch.device) -> torch.Tensor:
+        if given < self._count:
+            self.view[given:] = self.view[0]
+        return self.tensor if device.type == "cpu" else self.tensor.to(device, non_blocking=True)

@@ -140,20 +140,23 @@ class Session:
         inputs: Mapping[str, Value] | None = None,
         z: Value | None = None,
         communication_step_size: float | None = None,
+        communication_point: float | None = None,
     ) -> dict[str, Any]:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
-            communication_step_size: [s]; None is one step of the generator.
+            communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
+            communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
+                since the start of the run.
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: the session stays as it was.
         """
         with self._lock:
             self._check_allowed("do_step")
-            plan = self._stepper.plan(self._run, self._latents(), inputs, z, communication_step_size)
+            plan = self._stepper.plan(self._run, self._latents(), inputs, z, communication_step_size, communication_point)
             self._run = self._stepper.advance_one(plan)
             return self._outputs()
 

@@ -25,6 +25,7 @@ from surrogate_fmu.runtime.run_state import RunState, hidden_numbers
 from surrogate_fmu.runtime.values import ConditionValues, Value
 
 _FEW = 100  # numbers that are read sooner as a list than one tensor operation takes
+_FEW_ROWS = 4  # rows that are read sooner one by one than as arrays
 _PROBES = 4  # orders of the rows that the check of reproducible batches tries
 
 
@@ -129,6 +130,7 @@ class Stepper:
         inputs: Mapping[str, Value] | None = None,
         z: Value | None = None,
         communication_step_size: float | None = None,
+        communication_point: float | None = None,
     ) -> StepPlan:
         """Check one step.
 
@@ -137,14 +139,16 @@ class Stepper:
             draws: its latents.
             inputs: by name, in their units; inputs not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
-            communication_step_size: [s]; None is one step of the generator.
+            communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
+            communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
+                since the start of the run.
 
         Raises:
             CallOrderError, InputError, StepSizeError, DomainError: it cannot be taken.
         """
         run = self._with_latent(run, z, "do_step")
         raw_condition = self.values.apply(run.condition, inputs, True) if inputs else run.condition
-        substeps = self.values.substeps(communication_step_size)
+        substeps = self._substeps(run, communication_step_size, communication_point)
         condition, distance, message = self._apply_domain(run, raw_condition)
         return StepPlan(run, draws, raw_condition, condition, substeps, distance, message)
 
@@ -171,7 +175,6 @@ class Stepper:
         count = len(runs)
         try:
             blocks, refused = self.values.columns(columns, count)
-            substeps = self.values.substeps(communication_step_size)
             if z is not None and z.shape != (count, self.manifest.latent_dim):
                 raise InputError(f"z: expected the shape {(count, self.manifest.latent_dim)}, got {z.shape}")
         except SessionError as error:
@@ -188,6 +191,7 @@ class Stepper:
             try:
                 run = runs[row] if z is None else self._with_latent(runs[row], z[row], "do_step")
                 condition, distance, message = self._apply_domain(run, raw) if outside[row] else (raw, 0.0, "")
+                substeps = self._substeps(run, communication_step_size, None)
                 plans.append(StepPlan(run, draws[row], raw, condition, substeps, distance, message))
             except SessionError as error:
                 plans.append(error)
@@ -229,17 +233,18 @@ class Stepper:
         """
         if batch == 1 or (batch == 0 and len(plans) == 1):
             return [self._advance_or_refuse(plan) for plan in plans]
-        results: list[RunState | SurrogateError] = [SessionError("the step was not taken")] * len(plans)
+        size = batch or len(plans)
+        if len(plans) <= size and len({plan.substeps for plan in plans}) == 1:
+            return self._advance_rows(plans, size)
         by_substeps: dict[int, list[int]] = {}
         for place, plan in enumerate(plans):
             by_substeps.setdefault(plan.substeps, []).append(place)
-        for substeps, places in by_substeps.items():
-            for first in range(0, len(places), batch or len(places)):
-                some = places[first : first + (batch or len(places))]
-                taken = self._advance_rows([plans[place] for place in some], substeps, batch or len(some))
-                for place, result in zip(some, taken, strict=True):
-                    results[place] = result
-        return results
+        results: dict[int, RunState | SurrogateError] = {}
+        for places in by_substeps.values():
+            for first in range(0, len(places), size):
+                some = places[first : first + size]
+                results |= zip(some, self._advance_rows([plans[place] for place in some], batch or len(some)), strict=True)
+        return [results[place] for place in range(len(plans))]
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -249,32 +254,47 @@ class Stepper:
         except SurrogateError as error:
             return error
 
-    def _advance_rows(self, plans: Sequence[StepPlan], substeps: int, row_count: int) -> list[RunState | SurrogateError]:
+    def _advance_rows(self, plans: Sequence[StepPlan], row_count: int) -> list[RunState | SurrogateError]:
+        """The steps of plans with equal substeps in one call of the generator per substep."""
         with self._inference:
             x = self._rows.condition([plan.condition for plan in plans], row_count)
             h = self._rows.hidden([hidden_numbers(plan.run) for plan in plans], row_count)
-            for substep in range(substeps):
+            for substep in range(plans[0].substeps):
                 latents = [plan.draws.at(plan.run, plan.run.step_index + substep) for plan in plans]
                 y, h = self._forward(x, self._rows.latent(latents, row_count), h)
             outputs, states = y.cpu().numpy()[: len(plans)], h.cpu().numpy()[: len(plans)]
-        usable = np.isfinite(outputs).all(axis=1) & np.isfinite(states).all(axis=1)
-        distances = self._output_box.distances(outputs)
-        results: list[RunState | SurrogateError] = []
-        for row, (plan, numbers) in enumerate(zip(plans, outputs.tolist(), strict=True)):
-            if not usable[row]:
-                results.append(_not_finite("do_step"))
-            elif distances[row] > 0.0:
-                try:
-                    results.append(self._finish(plan, tuple(numbers), states[row].copy()))
-                except SurrogateError as error:
-                    results.append(error)
-            else:
-                results.append(_next_state(plan, tuple(numbers), states[row].copy(), plan.distance, plan.message))
-        return results
+        rows = zip(plans, map(tuple, outputs.tolist()), states, strict=True)
+        if len(plans) <= _FEW_ROWS:
+            return [self._row_result(plan, numbers, state, all(map(math.isfinite, numbers))) for plan, numbers, state in rows]
+        inside = self._output_box.distances(outputs) == 0.0  # what is not a number counts as inside
+        finite = np.isfinite(outputs).all(axis=1) & np.isfinite(states).all(axis=1)
+        plain = (inside & finite).tolist()
+        return [
+            _next_state(plan, numbers, state.copy(), plan.distance, plan.message)
+            if plain[place]
+            else self._row_result(plan, numbers, state, bool(finite[place]))
+            for place, (plan, numbers, state) in enumerate(rows)
+        ]
+
+    def _row_result(
+        self, plan: StepPlan, numbers: tuple[float, ...], state: NDArray[np.float32], finite: bool
+    ) -> RunState | SurrogateError:
+        if not (finite and (not len(state) or math.isfinite(float(state.sum(dtype=np.float64))))):
+            return _not_finite("do_step")
+        try:
+            return self._finish(plan, numbers, state.copy())
+        except SurrogateError as error:
+            return error
 
     def _finish(self, plan: StepPlan, outputs: tuple[float, ...], hidden: Any) -> RunState:
         distance, message = self._output_domain(plan.run.domain_policy, outputs, plan.distance, plan.message)
         return _next_state(plan, outputs, hidden, distance, message)
+
+    def _substeps(self, run: RunState, communication_step_size: float | None, communication_point: float | None) -> int:
+        if communication_step_size is None:
+            return 1
+        point = run.step_index * self.manifest.step_size if communication_point is None else communication_point
+        return self.values.substeps(communication_step_size, point)
 
     def _with_latent(self, run: RunState, z: Value | None, call: str) -> RunState:
         return run if z is None else run._replace(external_latent=self.values.latent(z, run.z_mode, call))

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate_fmu.errors import CallOrderError, InputError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, InputError
 from surrogate_fmu.manifest import Manifest, ZMode
+from surrogate_fmu.runtime.communication_step import count_substeps
 from surrogate_fmu.runtime.slots import make_slots, read_slots
 from surrogate_fmu.variables import Causality, find_variable
 
 Value = float | Sequence[float] | NDArray[Any]
-
-_SUBSTEPS_MAX = 1_000_000  # in one call, which holds the session
-_STEP_TOLERANCE = 1e-9  # relative; communication points are sums of floats
 
 
 class ConditionValues:
@@ -90,31 +88,15 @@ class ConditionValues:
             raise InputError(f"z: expected {self._manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
         return tuple(latent.tolist())
 
-    def substeps(self, communication_step_size: float | None) -> int:
-        """How many steps of the generator a communication step [s] is; None is one.
+    def substeps(self, communication_step_size: float | None, communication_point: float) -> int:
+        """How many steps of the generator a communication step [s] from a point [s] is; None is one.
 
         Raises:
             StepSizeError: it is no whole multiple of the generator's step, or too many of them.
         """
         if communication_step_size is None:
             return 1
-        step_size = self._manifest.step_size
-        try:
-            ratio = float(communication_step_size) / step_size
-        except (TypeError, ValueError) as error:
-            raise StepSizeError(f"the communication step {communication_step_size!r} is no number of seconds") from error
-        count = round(ratio) if math.isfinite(ratio) else 0
-        if count > _SUBSTEPS_MAX:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is {count:g} steps of the generator, more than the "
-                f"{_SUBSTEPS_MAX} that one call takes; use a smaller one"
-            )
-        if count < 1 or abs(ratio - count) > _STEP_TOLERANCE * count:
-            raise StepSizeError(
-                f"a communication step of {communication_step_size:g} s is no whole multiple of the generator's step "
-                f"of {step_size:g} s; use {step_size:g} s or a multiple of it"
-            )
-        return count
+        return count_substeps(communication_step_size, self._manifest.step_size, communication_point)
 
     def columns(
         self, columns: Mapping[str, NDArray[np.float64]], count: int

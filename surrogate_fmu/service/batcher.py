@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+import torch
+
 from surrogate_fmu.errors import ServiceFullError, SurrogateError
 from surrogate_fmu.runtime.run_state import RunState
 from surrogate_fmu.runtime.stepper import Stepper, StepPlan
@@ -49,7 +51,7 @@ class Batcher:
         self._running = 0
         self._scheduled = False
         self._mean_s = 0.0
-        self._worker = ThreadPoolExecutor(1, "surrogate-fmu-generator")
+        self._worker = ThreadPoolExecutor(1, "surrogate-fmu-generator", one_thread)
 
     @property
     def depth(self) -> int:
@@ -129,6 +131,14 @@ class Batcher:
             failure = SurrogateError(f"the generator failed ({type(error).__name__}: {error}); the state is as before")
             failure.__cause__ = error
             return [failure] * len(plans)
+
+
+def one_thread() -> None:
+    """Let torch use one thread for what the present thread asks of it: the setting is one of each thread.
+
+    Steps of small models lose twenty times their time to waking others up, and equal bits need equal threads.
+    """
+    torch.set_num_threads(1)
 
 
 def _resolve(orders: "list[_Order]", outcomes: list[list[Outcome]]) -> None:

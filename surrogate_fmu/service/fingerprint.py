@@ -24,13 +24,17 @@ def fingerprint_step(values: Mapping[str, Any], z: Any = None, communication_ste
         communication_step_size: [s], or None.
     """
     names = sorted(values)
-    parts = [_head(names, z is not None, communication_step_size)]
+    numbers: list[float] = []
     for name in names:
         value = values[name]
-        parts.append(pack("<d", value) if isinstance(value, float) else np.asarray(value, "<f8").tobytes())
+        if isinstance(value, float):
+            numbers.append(value)
+        else:
+            numbers += np.asarray(value, np.float64).ravel().tolist()
     if z is not None:
-        parts.append(np.asarray(z, "<f8").tobytes())
-    return blake2b(b"".join(parts), digest_size=FINGERPRINT_SIZE).digest()
+        numbers += np.asarray(z, np.float64).ravel().tolist()
+    data = _head(names, z is not None, communication_step_size) + pack(f"<{len(numbers)}d", *numbers)
+    return blake2b(data, digest_size=FINGERPRINT_SIZE).digest()
 
 
 def fingerprint_rows(

@@ -373,7 +373,8 @@ class RemoteSession:
         if inputs:
             condition = self._checks.apply(condition, inputs, True)
         if communication_step_size is not None:
-            self._checks.substeps(communication_step_size)
+            point = (self._point.step_index if number is None else number - 1) * self.manifest.step_size
+            self._checks.substeps(communication_step_size, point)
             communication_step_size = float(communication_step_size)
         if self._unsent and number in (None, self._point.step_index + 1):
             inputs = {**self._unsent, **inputs}

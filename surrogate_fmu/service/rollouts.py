@@ -14,6 +14,7 @@ from surrogate_fmu.manifest import ZMode
 from surrogate_fmu.runtime.ensemble import RolloutRun
 from surrogate_fmu.runtime.latent import SEED_MAX
 from surrogate_fmu.service import conversion
+from surrogate_fmu.service.batcher import one_thread
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.metrics import Metrics
 from surrogate_fmu.service.served import ServedModel
@@ -36,7 +37,7 @@ class Rollouts:
         self._config = config
         self._metrics = metrics
         self._accepted = 0
-        self._workers = ThreadPoolExecutor(config.rollout_worker_count, "surrogate-fmu-rollout")
+        self._workers = ThreadPoolExecutor(config.rollout_worker_count, "surrogate-fmu-rollout", one_thread)
 
     @asynccontextmanager
     async def run(self, model: ServedModel, request: pb.RolloutRequest) -> AsyncIterator[AsyncIterator[pb.RolloutChunk]]:

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
-import torch
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -21,7 +20,7 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import ConfigError, ServiceError
 from surrogate_fmu.runtime.stepper import Stepper
 from surrogate_fmu.service.access import Access, TokenFile, check_transport
-from surrogate_fmu.service.batcher import Batcher
+from surrogate_fmu.service.batcher import Batcher, one_thread
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.keeper import SessionKeeper
 from surrogate_fmu.service.metrics import Metrics, NoMetrics, PrometheusMetrics
@@ -73,7 +72,6 @@ class Server:
         if config.tls_cert is not None and config.tls_key is not None:
             credentials = server_credentials(config.tls_cert, config.tls_key, config.client_ca)
         key = TokenKey.random() if config.key_file is None else TokenKey.from_file(config.key_file)
-        torch.set_num_threads(1)  # the loop works on one step at a time, and equal bits need equal threads
         self.metrics: Metrics = NoMetrics() if config.metrics is None else PrometheusMetrics()
         self._models = {bundle.manifest.name: self._load(bundle) for bundle in sorted(bundles, key=lambda b: b.manifest.name)}
         self.table = SessionTable(config.session_limit, config.owner_session_limit)
@@ -81,9 +79,9 @@ class Server:
         self.keeper = SessionKeeper(self._models, self.table, key, self._store, config.store_time_to_live_s, self.metrics.session)
         self._rollouts = Rollouts(config, self.metrics)
         access = Access(token_file, mutual_tls=config.client_ca is not None)
-        servicer = SurrogateServicer(self.keeper, self._models, self._rollouts, access, config, self.metrics)
+        self.servicer = servicer = SurrogateServicer(self.keeper, self._models, self._rollouts, access, config, self.metrics)
         self._loop = _make_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="surrogate-fmu-server", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="surrogate-fmu-server", daemon=True)
         self._thread.start()
         self._stopped = False
         self.metrics_address: str | None = None
@@ -153,6 +151,10 @@ class Server:
                 self.metrics.sessions(name, sum(1 for session in self.table if session.model.name == name))
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _run_loop(self) -> None:
+        one_thread()
+        self._loop.run_forever()
 
     def _load(self, bundle: Bundle) -> ServedModel:
         stepper = Stepper(bundle, self._config.device, self._config.reproducible_batch)

@@ -41,12 +41,15 @@ def _answering(call: Callable[[Any, Request, _Context], Awaitable[Reply]]) -> Ca
 
     @functools.wraps(call)
     async def answer(servicer: Any, request: Request, context: _Context) -> Reply:
-        with traced(call.__name__, context.invocation_metadata()):
-            try:
+        try:
+            metadata = context.invocation_metadata()
+            if not any(name == "traceparent" for name, _ in metadata or ()):
                 return await call(servicer, request, context)
-            except Exception as error:
-                await servicer.refuse(context, call.__name__, error)
-                raise AssertionError("abort returns never") from error
+            with traced(call.__name__, metadata):
+                return await call(servicer, request, context)
+        except Exception as error:
+            await servicer.refuse(context, call.__name__, error)
+            raise AssertionError("abort returns never") from error
 
     return answer
 

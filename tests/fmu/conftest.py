@@ -12,21 +12,27 @@ from torch import Tensor
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.fmu.build import build_python_fmu
+from surrogate_fmu.fmu.config import FmiVersion
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="session")
-def toy_fmu(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_python_fmu(toy_bundle, tmp_path_factory.mktemp("fmus") / "thermal_mass.fmu")
+@pytest.fixture(scope="session", params=list(FmiVersion), ids=lambda fmi: f"FMI {fmi}")
+def fmi(request: pytest.FixtureRequest) -> FmiVersion:
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def latent_fmu(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_fmu(toy_bundle: Bundle, fmi: FmiVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(toy_bundle, tmp_path_factory.mktemp("fmus") / "thermal_mass.fmu", fmi=fmi)
+
+
+@pytest.fixture(scope="session")
+def latent_fmu(toy_bundle: Bundle, fmi: FmiVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fmus") / "thermal_mass_z.fmu"
-    return build_python_fmu(toy_bundle, path, external_latents=True, model_identifier="thermal_mass_z")
+    return build_python_fmu(toy_bundle, path, external_latents=True, model_identifier="thermal_mass_z", fmi=fmi)
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +41,8 @@ def field_bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def field_fmu(field_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_python_fmu(field_bundle, tmp_path_factory.mktemp("fmus") / "field.fmu")
+def field_fmu(field_bundle: Bundle, fmi: FmiVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(field_bundle, tmp_path_factory.mktemp("fmus") / "field.fmu", fmi=fmi)
 
 
 @pytest.fixture

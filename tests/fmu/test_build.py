@@ -15,6 +15,11 @@ from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.schema import SchemaError, decode
 
 
+@pytest.fixture(scope="module")
+def toy_fmu(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(toy_bundle, tmp_path_factory.mktemp("fmus") / "thermal_mass.fmu")
+
+
 def test_two_builds_give_equal_bytes(toy_bundle: Bundle, toy_fmu: Path, tmp_path: Path) -> None:
     assert build_python_fmu(toy_bundle, tmp_path / "again.fmu").read_bytes() == toy_fmu.read_bytes()
 

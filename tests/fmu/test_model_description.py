@@ -9,10 +9,28 @@ import pytest
 from fmpy import read_model_description
 from fmpy.validation import validate_fmu
 
+from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.fmu.build import build_python_fmu
+from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.interface import Kind, Role, plant_interface, surrogate_interface
 from surrogate_fmu.variables import Causality, Variable
 from tests.fmu.conftest import FIELD_MANIFEST
 from tests.toy import MANIFEST
+
+
+@pytest.fixture(scope="module")
+def toy_fmu(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(toy_bundle, tmp_path_factory.mktemp("fmus") / "thermal_mass.fmu")
+
+
+@pytest.fixture(scope="module")
+def latent_fmu(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(toy_bundle, tmp_path_factory.mktemp("fmus") / "z.fmu", external_latents=True)
+
+
+@pytest.fixture(scope="module")
+def field_fmu(field_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_python_fmu(field_bundle, tmp_path_factory.mktemp("fmus") / "field.fmu")
 
 
 @pytest.mark.parametrize("name", ["toy_fmu", "latent_fmu", "field_fmu"])
@@ -131,3 +149,42 @@ assert b"<ScalarVariable" in describe_plant("p", "", variables, 1.0, "{}", "0", 
 print(sorted({"torch", "grpc", "surrogate_fmu.runtime"} & set(sys.modules)))
 """
     assert run_python(script).strip() == "[]"
+
+
+@pytest.mark.parametrize("external_latents", [False, True])
+@pytest.mark.parametrize("fmi", list(FmiVersion))
+def test_both_backends_describe_the_same(field_bundle: Bundle, tmp_path: Path, fmi: FmiVersion, external_latents: bool) -> None:
+    """But for what only one of them can do: derivatives of the native one, a device of the Python one."""
+    from surrogate_fmu.fmu.native.build import build_native_fmu
+
+    config = BuildConfig(fmi=fmi, external_latents=external_latents)
+    native = build_native_fmu(field_bundle, tmp_path / "native.fmu", config)
+    python = build_python_fmu(field_bundle, tmp_path / "python.fmu", external_latents=external_latents, fmi=fmi)
+    assert validate_fmu(str(python)) == []
+    variables, flags = [], []
+    for path in (native, python):
+        description = read_model_description(str(path))
+        listed = [v for v in description.modelVariables if v.name not in ("device", "time")]
+        variables.append(
+            [
+                (
+                    v.name,
+                    v.type,
+                    v.causality,
+                    v.variability,
+                    v.initial,
+                    v.unit,
+                    v.start,
+                    v.min,
+                    v.max,
+                    v.dimensions and len(v.dimensions),
+                )
+                for v in listed
+            ]
+        )
+        simulation = description.coSimulation
+        flags.append((simulation.canHandleVariableCommunicationStepSize, simulation.fixedInternalStepSize))
+        flags[-1] += (simulation.canGetAndSetFMUstate, simulation.canSerializeFMUstate, simulation.needsExecutionTool)
+    assert variables[0] == variables[1]
+    assert flags[0][:4] == flags[1][:4]
+    assert (flags[0][4], flags[1][4]) == (False, True)

@@ -217,7 +217,8 @@ def test_external_latents_are_inputs(toy_bundle: Bundle, latent_fmu: Path, toy_f
 def test_latents_that_are_not_used_are_warned_of(latent_fmu: Path) -> None:
     with FmuSession(latent_fmu) as fmu:
         fmu.initialize()
-        fmu._fmu.setReal([fmu._references["z[2]"]], [1.0])
+        z = [fmu._references[name] for name in ("z", "z[1]", "z[2]", "z[3]") if name in fmu._references]
+        fmu._fmu.setReal(z, [0.0, 1.0, 0.0])
         fmu.do_step()
         fmu.do_step()
         assert [message.text for message in fmu.log if "not used" in message.text] == [

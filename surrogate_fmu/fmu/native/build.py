@@ -37,6 +37,7 @@ _SESSION_FILES = (
     "session.c",
     "snapshot.c",
     "statistics.c",
+    "tangent.c",
     "values.c",
     "windows.c",
 )

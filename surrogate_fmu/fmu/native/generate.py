@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.fmu.native.dependencies import output_dependencies
-from surrogate_fmu.fmu.native.derivative import adjoint_graph, tangent_graph
+from surrogate_fmu.fmu.native.derivative import adjoint_graph, split_at_point, tangent_graph
 from surrogate_fmu.fmu.native.emit import ModelFunction, emit_model
 from surrogate_fmu.fmu.native.lowering import lower_generator
 
@@ -39,12 +39,18 @@ def generate_sources(bundle: Bundle, float64: bool = False) -> GeneratedModel:
     """
     lowered = lower_generator(bundle)
     initial, step = lowered.initial, lowered.step
+    step_with_point, step_tangent = split_at_point(tangent_graph(step, [0, 2], with_values=True), 3, 2)
+    step_point = step_with_point.restricted([2])
+    initial_point, initial_tangent = split_at_point(tangent_graph(initial, [0]), 2)
     functions = [
         ModelFunction("initial", initial, ("x", "z"), ("y", "h")),
         ModelFunction("step", step, ("x", "z", "h"), ("y", "h_next")),
-        ModelFunction("step_tangent", tangent_graph(step, [0, 2]), ("x", "z", "h", "dx", "dh"), ("dy", "dh_next"), "dh"),
+        ModelFunction("step_with_point", step_with_point, ("x", "z", "h"), ("y", "h_next", "point")),
+        ModelFunction("step_point", step_point, ("x", "z", "h"), ("point",)),
+        ModelFunction("step_tangent", step_tangent, ("point", "dx", "dh"), ("dy", "dh_next"), "dh"),
         ModelFunction("step_adjoint", adjoint_graph(step, [0, 2]), ("x", "z", "h", "dy", "dh_next"), ("dx", "dh"), "dh_next"),
-        ModelFunction("initial_tangent", tangent_graph(initial, [0]), ("x", "z", "dx"), ("dy", "dh")),
+        ModelFunction("initial_point", initial_point, ("x", "z"), ("point",)),
+        ModelFunction("initial_tangent", initial_tangent, ("point", "dx"), ("dy", "dh")),
         ModelFunction("initial_adjoint", adjoint_graph(initial, [0]), ("x", "z", "dy", "dh"), ("dx",), "dh"),
     ]
     manifest = bundle.manifest
@@ -54,6 +60,8 @@ def generate_sources(bundle: Bundle, float64: bool = False) -> GeneratedModel:
         "step_latent_dim": manifest.step_latent_dim,
         "hidden_dim": manifest.hidden_dim,
         "output_dim": manifest.output_dim,
+        "step_point_dim": step_point.outputs[0].size,
+        "initial_point_dim": initial_point.outputs[0].size,
     }
     text, weights = emit_model(functions, dims, float64)
     return GeneratedModel({"model.c": text}, weights, output_dependencies(step), output_dependencies(initial))

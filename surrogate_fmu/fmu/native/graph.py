@@ -227,6 +227,11 @@ class Graph:
     outputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
 
+    def restricted(self, outputs: Sequence[int]) -> "Graph":
+        """The graph of some of the outputs."""
+        kept = [self.outputs[i] for i in outputs]
+        return Graph(self.inputs, tuple(kept), needed_nodes(self.nodes, kept))
+
     def constants(self) -> Iterator[Constant]:
         """The constants in use, each once."""
         seen: set[Value] = set()

@@ -30,7 +30,7 @@ class PlantSlave(Slave):
             try:
                 self._plant = load_plant(self.plant_reference, self._folder)
             except SurrogateError as error:
-                raise fatal_refusal(error) from None
+                raise fatal_refusal(error, self.prefix) from None
             self._known[self.plant_reference] = (self._plant.variables, self._plant.communication_step_size)
         variables, step_size = self._known[self.plant_reference]
         interface = plant_interface(variables)
@@ -46,7 +46,7 @@ class PlantSlave(Slave):
             self._plant = load_plant(self.plant_reference, self._folder)
         return self._plant.reset(self._table.values[Kind.INTEGER][self._seed], values)
 
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._plant is not None
         if self._failed:
             raise CallOrderError("the plant failed in an earlier step and its run is over; call fmi2Reset")

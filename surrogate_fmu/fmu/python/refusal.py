@@ -1,7 +1,8 @@
-"""How a refused call leaves a Python FMU: PythonFMU has one way to fail, an exception, which it turns into fmi2Fatal.
+"""How a refused call leaves a Python FMU: PythonFMU and PythonFMU3 have one way to fail, an exception that becomes Fatal.
 
 When it does, it drops its references to the slave once more than it holds them. So only calls that can say nothing in
-any other way raise, and they take those references first. Errors become FMI statuses as follows; nothing else maps them:
+any other way raise, and they take those references first. Errors become FMI statuses as follows, with the names of FMI 2.0
+(those of 3.0 are alike); nothing else maps them:
 
     call                          an error becomes
     fmi2SetXXX                    a message with status error; the value is not taken, and the next fmi2DoStep or
@@ -15,8 +16,8 @@ any other way raise, and they take those references first. Errors become FMI sta
     fmi2SetFMUstate
     fmi2Instantiate               no instance, with the message
 
-A message is `ClassName: sentence`, with the class of `surrogate_fmu.errors`; it is a printf format (FMI 2.0.4,
-section 2.1.5), so a percent sign is doubled.
+A message is `ClassName: sentence`, with the class of `surrogate_fmu.errors`; in FMI 2.0 it is a printf format (FMI 2.0.4,
+section 2.1.5), so a percent sign is doubled there.
 """
 
 import ctypes
@@ -31,22 +32,28 @@ class FatalRefusalError(Exception):
         return str(self.args[0])
 
 
-def message_of(error: Exception) -> str:
+def text_for(sentence: str, prefix: str) -> str:
+    """A sentence as the logger of an FMI version takes it."""
+    return sentence.replace("%", "%%") if prefix == "fmi2" else sentence
+
+
+def message_of(error: Exception, prefix: str) -> str:
     """The message of an error; one that is not of this package's tree is the model's failure."""
     known = isinstance(error, SurrogateError)
     text = f"{type(error).__name__}: {error}" if known else f"SessionError: the model failed with {type(error).__name__}: {error}"
-    return text.replace("%", "%%")
+    return text_for(text, prefix)
 
 
-def fatal_refusal(error: Exception, slave: object = None, log_queue: list[object] | None = None) -> FatalRefusalError:
+def fatal_refusal(error: Exception, prefix: str, slave: object = None, log_queue: list[object] | None = None) -> FatalRefusalError:
     """The exception to raise from a callback.
 
     Args:
         error: what is wrong.
+        prefix: of the FMI version, "fmi2" or "fmi3".
         slave, log_queue: what PythonFMU is about to drop without owning it; left out while the slave is being made.
     """
     if slave is not None and log_queue is not None:
         log_queue.clear()  # messages that are delivered while an exception is pending would lose the exception
         for kept in (type(slave), slave, log_queue):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-    return FatalRefusalError(message_of(error))
+    return FatalRefusalError(message_of(error, prefix))

@@ -1,6 +1,7 @@
 """What a Python FMU answers to its master: call order, time, state. A subclass supplies the run.
 
-PythonFMU's library calls the methods below; `refusal` says what becomes of errors, `variable_table` holds the values.
+The library of PythonFMU (FMI 2.0) or PythonFMU3 (FMI 3.0) calls the methods below, through a shell that names them as its
+version does (`fmi2_shell`, `fmi3_shell`); `refusal` says what becomes of errors, `variable_table` holds the values.
 """
 
 import abc
@@ -9,27 +10,24 @@ import gc
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from pythonfmu.enums import Fmi2Status
-from pythonfmu.fmi2slave import Fmi2Slave
-
-from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError, StepSizeError
+from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
 from surrogate_fmu.fmu.interface import Kind, Scalar
-from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of
+from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
+from surrogate_fmu.runtime.communication_step import check_communication_point
 
 # Collecting garbage while the interpreter is torn down after the library crashes hosts that loaded torch.
 atexit.register(gc.freeze)
 
-_TIME_TOLERANCE = 1e-6  # of a communication step; masters sum floats
 _STATE_HEAD = 32  # SHA-256 in front of the state
 
 
 class FmiState(StrEnum):
-    """Where the master is (FMI 2.0.4, section 4.2.4)."""
+    """Where the master is (FMI 2.0.4, section 4.2.4; FMI 3.0.2, section 4.2)."""
 
     INSTANTIATED = "instantiated"
     INITIALIZATION = "in initialization mode"
@@ -42,25 +40,37 @@ BEFORE_RUN = frozenset({FmiState.INSTANTIATED, FmiState.INITIALIZATION})
 
 # call -> the state that it needs and what to do otherwise
 _NEEDED: Mapping[str, tuple[FmiState, str]] = {
-    "fmi2EnterInitializationMode": (FmiState.INSTANTIATED, "call fmi2Reset first"),
-    "fmi2ExitInitializationMode": (FmiState.INITIALIZATION, "enter initialization mode first"),
-    "fmi2DoStep": (FmiState.STEPPING, "initialize first"),
+    "EnterInitializationMode": (FmiState.INSTANTIATED, "call {prefix}Reset first"),
+    "ExitInitializationMode": (FmiState.INITIALIZATION, "enter initialization mode first"),
+    "DoStep": (FmiState.STEPPING, "initialize first"),
 }
 
 
-class Slave(Fmi2Slave):  # type: ignore[misc]
-    """Base of the slaves.
+class Slave(abc.ABC):
+    """Base of the slaves; in an FMU it is joined with a shell.
 
     Args:
-        interface: the scalars of the model description.
+        interface: the scalars of the model description; elements of arrays one by one.
         shapes: of the array variables.
         step_size: the preferred communication step [s].
-        kwargs: what PythonFMU passes: instance_name, resources, visible.
+        kwargs: what the library passes: instance_name, resources, visible.
+
+    Attributes:
+        prefix: of the names of FMI functions, "fmi2" or "fmi3"; from the shell, as all below.
+        start_time: of the run [s], where the library tells none; None takes that of the first step.
+        status_error, status_warning: how the library calls them.
+        resources: folder of the FMU's resources.
+        log_queue: messages that the library is yet to deliver.
+        log: puts a message with a status there.
     """
 
-    log_categories: ClassVar[dict[str, str]] = {
-        f"logStatus{status.name.capitalize()}": status.name for status in Fmi2Status if status is not Fmi2Status.ok
-    }
+    prefix: ClassVar[str]
+    start_time: ClassVar[float | None]
+    status_error: ClassVar[Any]
+    status_warning: ClassVar[Any]
+    resources: str
+    log_queue: list[object]
+    log: Callable[[str, Any], None]
 
     def __init__(self, interface: Sequence[Scalar], shapes: Mapping[str, tuple[int, ...]], step_size: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,10 +78,10 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         if self.resources in sys.path:
             sys.path.remove(self.resources)
         self._state = FmiState.INSTANTIATED
-        self._table = VariableTable(interface, shapes)
+        self._table = VariableTable(interface, shapes, self.prefix)
         self._outputs_are_stale = True
-        self._time_tolerance = _TIME_TOLERANCE * step_size
-        self._time = 0.0
+        self._step_size = step_size
+        self._time = self.start_time
 
     # -- what a subclass supplies --------------------------------------------------------------------------------
 
@@ -80,7 +90,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         """Start a run from the values in the table; outputs by variable at its start."""
 
     @abc.abstractmethod
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         """Take a step with the inputs that changed; outputs by variable at its end."""
 
     def _save_run(self) -> str | None:
@@ -91,32 +101,32 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         """Continue from what `_save_run` gave."""
         raise SessionError("this FMU cannot restore a state; canGetAndSetFMUstate is false")
 
-    def _after_outputs(self) -> None:
+    def _after_outputs(self) -> None:  # noqa: B027
         """Called when new outputs are in the table; sets the outputs that are no variables of the model."""
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     def setup_experiment(self, start_time: float, stop_time: float | None, tolerance: float | None) -> None:
-        """FMI 2.0.4, section 2.1.6; nothing but the start time matters."""
+        """FMI 2.0.4, section 2.1.6; nothing but the start time matters. PythonFMU3 does not call it."""
         self._time = start_time
 
     def enter_initialization_mode(self) -> None:
         """FMI 2.0.4, section 2.1.6."""
         try:
-            self._check_order("fmi2EnterInitializationMode")
+            self._check_order("EnterInitializationMode")
         except Exception as error:
-            raise fatal_refusal(error, self, self.log_queue) from None
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
         self._state = FmiState.INITIALIZATION
 
     def exit_initialization_mode(self) -> None:
         """The run starts."""
         try:
-            self._check_order("fmi2ExitInitializationMode")
+            self._check_order("ExitInitializationMode")
             self._table.raise_refusal()
             if self._outputs_are_stale:
                 self._take_outputs(self._start_run())
         except Exception as error:
-            raise fatal_refusal(error, self, self.log_queue) from None
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
         self._table.changed.clear()
         self._state = FmiState.STEPPING
 
@@ -125,15 +135,14 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
         table = self._table
         try:
             if self._state is not FmiState.STEPPING:
-                self._check_order("fmi2DoStep")
+                self._check_order("DoStep")
             if table.refusals:
                 table.raise_refusal()
-            if not abs(current_time - self._time) <= self._time_tolerance:  # true for NaN
-                raise StepSizeError(
-                    f"a step from t = {current_time:.9g} s was asked, but the run stands at t = {self._time:.9g} s; "
-                    "continue there, or set an FMU state of the other time first"
-                )
-            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, step_size))
+            if self._time is None:
+                self._time = current_time
+            if current_time != self._time:
+                check_communication_point(current_time, self._time, self._step_size)
+            self._take_outputs(self._advance(table.changed_inputs() if table.changed else {}, current_time, step_size))
         except Exception as error:
             self._log_error(error)
             return False
@@ -220,7 +229,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
             }
             text = json.dumps(content, separators=(",", ":")).encode()
         except Exception as error:
-            raise fatal_refusal(error, self, self.log_queue) from None
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
         return hashlib.sha256(text).digest() + text
 
     def _set_fmu_state(self, state: bytes) -> None:
@@ -228,7 +237,7 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
             content = _read_state(state, type(self).__name__)
             self._load_run(content["run"])
         except Exception as error:
-            raise fatal_refusal(error, self, self.log_queue) from None
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
         self._table.load_plain(content["table"])
         self._state, self._time = FmiState(content["state"]), content["time"]
         self._outputs_are_stale = self._state in BEFORE_RUN
@@ -246,13 +255,14 @@ class Slave(Fmi2Slave):  # type: ignore[misc]
     def _check_order(self, call: str) -> None:
         state, hint = _NEEDED[call]
         if self._state is not state:
-            raise CallOrderError(f"{call} is not allowed while the FMU is {self._state}: {hint}")
+            hint = hint.format(prefix=self.prefix)
+            raise CallOrderError(f"{self.prefix}{call} is not allowed while the FMU is {self._state}: {hint}")
 
     def _log_error(self, error: Exception) -> None:
-        self.log(message_of(error), Fmi2Status.error)
+        self.log(message_of(error, self.prefix), self.status_error)
 
     def _warn(self, sentence: str) -> None:
-        self.log(sentence.replace("%", "%%"), Fmi2Status.warning)
+        self.log(text_for(sentence, self.prefix), self.status_warning)
 
 
 def _read_state(state: bytes, name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from surrogate_fmu.bundle.archive import Bundle, read_bundle
 from surrogate_fmu.bundle.torchscript import load_generator
 from surrogate_fmu.errors import InputError, SurrogateError
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role, surrogate_interface
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
 from surrogate_fmu.manifest import ZMode
@@ -21,10 +21,12 @@ class SurrogateSlave(Slave):
     Attributes:
         bundle_name: file name of the bundle in the resources.
         external_latents: whether the FMU has the inputs `z`.
+        interface: (manifest, external_latents) -> the scalars, elements of arrays one by one; from the shell.
     """
 
     bundle_name: ClassVar[str]
     external_latents: ClassVar[bool]
+    interface: ClassVar[Any]
 
     _bundles: ClassVar[dict[str, Bundle]] = {}  # one entry: this copy of the package serves one FMU
 
@@ -34,11 +36,11 @@ class SurrogateSlave(Slave):
                 bundle = read_bundle(Path(kwargs["resources"]) / self.bundle_name)
                 load_generator(bundle)  # loading and warming up belong to instantiation, not to the first step
             except SurrogateError as error:
-                raise fatal_refusal(error) from None
+                raise fatal_refusal(error, self.prefix) from None
             self._bundles[self.bundle_name] = bundle
         self._bundle = self._bundles[self.bundle_name]
         manifest = self._bundle.manifest
-        interface = surrogate_interface(manifest, self.external_latents)
+        interface = self.interface(manifest, self.external_latents)
         shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
         super().__init__(interface, shapes, manifest.step_size, **kwargs)
         self._roles = {scalar.role: scalar.value_reference for scalar in interface if scalar.role is not None}
@@ -72,7 +74,7 @@ class SurrogateSlave(Slave):
             self._table.values[Kind.STRING][self._roles[Role.DEVICE]],
         )
 
-    def _advance(self, inputs: Mapping[str, Any], communication_step_size: float) -> Mapping[str, Any]:
+    def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._session is not None
         latent = None
         if self._latents and not self._table.changed.isdisjoint(self._latents):
@@ -81,7 +83,7 @@ class SurrogateSlave(Slave):
             elif not self._warned_of_latents:
                 self._warned_of_latents = True
                 self._warn(f"the latent inputs z are not used: z_mode is {self._session.z_mode}; set it to 4 (external)")
-        return self._session.do_step(inputs, latent, communication_step_size)
+        return self._session.do_step(inputs, latent, communication_step_size, communication_point)
 
     def _latent(self) -> list[float]:
         return [self._table.reals[vr] for vr in self._latents]

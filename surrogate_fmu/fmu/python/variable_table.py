@@ -19,13 +19,19 @@ _REFUSALS = {cls.__name__: cls for cls in (CallOrderError, InputError)}
 class VariableTable:
     """Reading and writing is a dictionary look-up; enumerations are integers, as FMI 2 reads and writes them.
 
+    Args:
+        interface: the scalars; elements of arrays one by one.
+        shapes: of the array variables by name.
+        prefix: of the names of FMI functions in messages.
+
     Attributes:
         values: by kind and value reference.
         changed: references written since the last step.
         refusals: by reference, what was wrong with the last write; a good write takes it back.
     """
 
-    def __init__(self, interface: Sequence[Scalar], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, interface: Sequence[Scalar], shapes: Mapping[str, tuple[int, ...]], prefix: str = "fmi2") -> None:
+        self._prefix = prefix
         self._scalars = {scalar.value_reference: scalar for scalar in interface}
         self._shapes = shapes
         self.values: dict[Kind, dict[int, Any]] = {kind: {} for kind in Kind}
@@ -156,7 +162,9 @@ class VariableTable:
             if value == self.values[kind][vr]:  # nothing changes, and an earlier attempt is taken back
                 self.refusals.pop(vr, None)
                 return []
-            error = CallOrderError(f"{scalar.name!r} is a parameter and fixed during a run; call fmi2Reset and set it before")
+            error = CallOrderError(
+                f"{scalar.name!r} is a parameter and fixed during a run; call {self._prefix}Reset and set it before"
+            )
         elif isinstance(value, float) and not math.isfinite(value):
             error = InputError(f"{scalar.name!r}: expected a finite number in {scalar.unit!r}, got {value!r}")
         else:

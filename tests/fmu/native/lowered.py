@@ -14,14 +14,14 @@ import torch
 import surrogate_fmu.fmu.native
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
+from surrogate_fmu.fmu.native.compile import _MODEL
 from surrogate_fmu.fmu.native.generate import GeneratedModel, generate_sources
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
 
 HEADERS = Path(surrogate_fmu.fmu.native.__file__).parent / "c"
-FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+FLAGS = ["-std=c11", *_MODEL, "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
 POINTER = ctypes.c_void_p
-FUNCTIONS = ("initial", "step", "step_tangent", "step_adjoint", "initial_tangent", "initial_adjoint")
 
 
 class SfModel(ctypes.Structure):
@@ -29,12 +29,16 @@ class SfModel(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int32) for name in ("condition_dim", "run_latent_dim", "step_latent_dim", "hidden_dim", "output_dim")),
+        *((name, ctypes.c_int32) for name in ("step_point_dim", "initial_point_dim")),
         ("work_size", ctypes.CFUNCTYPE(ctypes.c_size_t, ctypes.c_int32)),
         ("initial", ctypes.CFUNCTYPE(None, *[POINTER] * 5, ctypes.c_int32)),
         ("step", ctypes.CFUNCTYPE(None, *[POINTER] * 6, ctypes.c_int32)),
-        ("step_tangent", ctypes.CFUNCTYPE(None, *[POINTER] * 8, ctypes.c_int32)),
+        ("step_with_point", ctypes.CFUNCTYPE(None, *[POINTER] * 7, ctypes.c_int32)),
+        ("step_point", ctypes.CFUNCTYPE(None, *[POINTER] * 5, ctypes.c_int32)),
+        ("step_tangent", ctypes.CFUNCTYPE(None, *[POINTER] * 6, ctypes.c_int32)),
         ("step_adjoint", ctypes.CFUNCTYPE(None, *[POINTER] * 8, ctypes.c_int32)),
-        ("initial_tangent", ctypes.CFUNCTYPE(None, *[POINTER] * 6, ctypes.c_int32)),
+        ("initial_point", ctypes.CFUNCTYPE(None, *[POINTER] * 4, ctypes.c_int32)),
+        ("initial_tangent", ctypes.CFUNCTYPE(None, *[POINTER] * 5, ctypes.c_int32)),
         ("initial_adjoint", ctypes.CFUNCTYPE(None, *[POINTER] * 6, ctypes.c_int32)),
     ]
 
@@ -58,13 +62,18 @@ class NativeModel:
         return self._call("step", (x, z, h), (self.table.output_dim, self.table.hidden_dim), len(x))
 
     def step_tangent(self, x, z, h, dx, dh):
-        return self._call("step_tangent", (x, z, h, dx, dh), (self.table.output_dim, self.table.hidden_dim), len(dx))
+        (point,) = self._call("step_point", (x, z, h), (self.table.step_point_dim,), 1)
+        together = self._call("step_with_point", (x, z, h), (self.table.output_dim, self.table.hidden_dim, point.shape[1]), 1)
+        for mine, theirs in zip(together, (*self.step(x, z, h), point), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        return self._call("step_tangent", (point, dx, dh), (self.table.output_dim, self.table.hidden_dim), len(dx))
 
     def step_adjoint(self, x, z, h, dy, dh):
         return self._call("step_adjoint", (x, z, h, dy, dh), (self.table.condition_dim, self.table.hidden_dim), len(dy))
 
     def initial_tangent(self, x, z, dx):
-        return self._call("initial_tangent", (x, z, dx), (self.table.output_dim, self.table.hidden_dim), len(dx))
+        (point,) = self._call("initial_point", (x, z), (self.table.initial_point_dim,), 1)
+        return self._call("initial_tangent", (point, dx), (self.table.output_dim, self.table.hidden_dim), len(dx))
 
     def initial_adjoint(self, x, z, dy, dh):
         return self._call("initial_adjoint", (x, z, dy, dh), (self.table.condition_dim,), len(dy))[0]

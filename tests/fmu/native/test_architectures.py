@@ -100,13 +100,14 @@ def image_layer(draw: st.DrawFn, shape: tuple[int, int, int]) -> nn.Module:
     choices: list[Callable[[], nn.Module]] = [
         lambda: nn.Conv2d(channels, out * groups, kernel, stride, padding, groups=groups, bias=draw(st.booleans())),
         lambda: draw(st.sampled_from(ACTIVATIONS))(),
-        lambda: nn.GroupNorm(groups, channels),
         lambda: nn.BatchNorm2d(channels),
         lambda: nn.MaxPool2d(kernel, stride, 0),
         lambda: nn.AvgPool2d(kernel, stride, 0, ceil_mode=True),
         lambda: nn.Softmax(dim=1),
         Attention,
     ]
+    if channels // groups * rows * columns > 1:  # torch refuses to normalise one number
+        choices.append(lambda: nn.GroupNorm(groups, channels))
     if rows * columns <= 80:
         extra = draw(st.integers(0, min(stride) - 1)) if min(stride) > 1 else 0
         choices += [

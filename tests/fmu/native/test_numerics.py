@@ -40,7 +40,8 @@ def run(native: NativeModel) -> list[np.ndarray]:
     x = inputs_like(10, 13)
     nothing = x[:, :0]
     dx = np.random.default_rng(0).normal(size=(5, 10)).astype(np.float32)
-    tangents = native.step_tangent(x[:1], nothing[:1], nothing[:1], dx, None)[0]
+    seeds = np.concatenate([dx, np.eye(10, dtype=np.float32)])
+    tangents = native.step_tangent(x[:1], nothing[:1], nothing[:1], seeds, None)[0]
     return [native.step(x, nothing, nothing)[0], tangents, native.step_adjoint(x[:1], nothing[:1], nothing[:1], dx[:, :3], None)[0]]
 
 
@@ -51,6 +52,19 @@ def test_processors_give_equal_bits() -> None:
     for flags in (("-mcpu=x86_64",), ("-mcpu=x86_64_v3", "-DSF_PLAIN_BLOCKS")):
         for ours, theirs in zip(modern, run(NativeModel(model, flags=flags)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("float64", [False, True])
+def test_a_tangent_has_equal_bits_among_others_and_alone(float64: bool) -> None:
+    native = NativeModel(generate_sources(make_bundle(Memoryless(Everything().eval()), 10, 0, 0, 3), float64), float64)
+    rng = np.random.default_rng(2)
+    x, nothing = rng.normal(size=(1, 10)), np.zeros((1, 0))
+    dense, mixed = rng.normal(size=(14, 10)), rng.normal(size=(14, 10)) * (rng.random((14, 10)) < 0.3)
+    for dx in (np.eye(10), dense, mixed, np.zeros((3, 10))):
+        together = native.step_tangent(x, nothing, nothing, dx, None)[0]
+        alone = [native.step_tangent(x, nothing, nothing, dx[i : i + 1], None)[0] for i in range(len(dx))]
+        np.testing.assert_array_equal(together, np.concatenate(alone))
+        assert not together[~dx.any(axis=1)].any()
 
 
 @pytest.mark.slow
@@ -125,15 +139,18 @@ int sf_main(void)
         total += seen(y, rows * y_dim);
         m->step(x, NULL, NULL, y, NULL, work, n);
         total += seen(y, rows * y_dim);
-        m->step_tangent(x, NULL, NULL, x, NULL, y, NULL, work, n);
+        real *point = array((size_t)m->step_point_dim + (size_t)m->initial_point_dim, 0);
+        m->step_point(x, NULL, NULL, point, work, 1);
+        m->step_tangent(point, x, NULL, y, NULL, work, n);
         total += seen(y, rows * y_dim);
         m->step_adjoint(x, NULL, NULL, dy, NULL, dx, NULL, work, n);
         total += seen(dx, rows * x_dim);
-        m->initial_tangent(x, NULL, x, y, NULL, work, n);
+        m->initial_point(x, NULL, point + m->step_point_dim, work, 1);
+        m->initial_tangent(point + m->step_point_dim, x, y, NULL, work, n);
         total += seen(y, rows * y_dim);
         m->initial_adjoint(x, NULL, dy, NULL, dx, work, n);
         total += seen(dx, rows * x_dim);
-        free(work); free(x); free(y); free(dy); free(dx);
+        free(work); free(x); free(y); free(dy); free(dx); free(point);
     }
     return total < 0;
 }

@@ -169,7 +169,12 @@ static void call(instance *one, const fmi2CallbackFunctions *functions)
     case 18: fmi2SetBoolean(c, references, count, booleans); break;
     case 19: fmi2SetString(c, references, count, strings); break;
     case 20: fmi2SetDebugLogging(c, (fmi2Boolean)roll(2), count, strings); break;
-    case 21:
+    case 21: { /* column by column */
+        const double unit = 1.0;
+        for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++)
+            fmi2GetDirectionalDerivative(c, references, 1, &sf_surrogate_data.variables[i].reference, 1, &unit, more);
+        break;
+    }
     case 22: fmi2GetDirectionalDerivative(c, references, count, others, other, reals, more); break;
     case 23: fmi2CancelStep(c); break;
     default: use_states(one); break;

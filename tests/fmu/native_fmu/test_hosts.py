@@ -98,8 +98,7 @@ def test_a_c_host_gets_what_fmpy_gets(run_host: Callable[..., Answer], expected:
 def test_an_old_processor_gets_the_baseline_kernels(run_host: Callable[..., Answer], expected: np.ndarray) -> None:
     values, kernels = run_host(Platform.LINUX_X86_64, ["qemu-x86_64", "-cpu", "Nehalem"])
     assert kernels == "x86_64"
-    # Without fused multiply-add the last digit of float32 differs.
-    assert values == pytest.approx(expected, rel=1e-5, abs=1e-4)
+    assert np.array_equal(values, expected)
 
 
 @pytest.mark.skipif(

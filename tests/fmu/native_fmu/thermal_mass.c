@@ -30,11 +30,24 @@ static void step(const real *x, const real *z, const real *h, real *y, real *h_n
     }
 }
 
-static void step_tangent(const real *x, const real *z, const real *h, const real *dx, const real *dh, real *dy, real *dh_next,
-                         void *work, int32_t count)
+static void step_point(const real *x, const real *z, const real *h, real *point, void *work, int32_t batch)
 {
     (void)x, (void)h, (void)work;
-    const real gain = (real)exp(0.2 * (double)z[0]);
+    for (int32_t b = 0; b < batch; b++, z += Z)
+        point[b] = (real)exp(0.2 * (double)z[0]);
+}
+
+static void step_with_point(const real *x, const real *z, const real *h, real *y, real *h_next, real *point, void *work,
+                            int32_t batch)
+{
+    step(x, z, h, y, h_next, work, batch);
+    step_point(x, z, h, point, work, batch);
+}
+
+static void step_tangent(const real *point, const real *dx, const real *dh, real *dy, real *dh_next, void *work, int32_t count)
+{
+    (void)work;
+    const real gain = *point;
     for (int32_t t = 0; t < count; t++, dx += X, dy += Y, dh_next += H) {
         const real h0 = dh ? dh[H * t] : (real)0, h1 = dh ? dh[H * t + 1] : (real)0;
         const real flow = (real)0.5 * gain * (h0 - dx[1]) + (real)0.5 * h1;
@@ -59,10 +72,15 @@ static void step_adjoint(const real *x, const real *z, const real *h, const real
     }
 }
 
-static void initial_tangent(const real *x, const real *z, const real *dx, real *dy, real *dh, void *work, int32_t count)
+static void initial_point(const real *x, const real *z, real *point, void *work, int32_t batch)
 {
-    (void)x, (void)work;
-    const real gain = (real)exp(0.2 * (double)z[0]);
+    step_point(x, z, NULL, point, work, batch);
+}
+
+static void initial_tangent(const real *point, const real *dx, real *dy, real *dh, void *work, int32_t count)
+{
+    (void)work;
+    const real gain = *point;
     for (int32_t t = 0; t < count; t++, dx += X, dy += Y, dh += H) {
         dy[0] = dh[0] = dx[2];
         dy[1] = dh[1] = gain * (dx[2] - dx[1]);
@@ -82,7 +100,8 @@ static void initial_adjoint(const real *x, const real *z, const real *dy, const 
 }
 
 static const sf_model MODEL = {
-    X, 1, 2, H, Y, work_size, initial, step, step_tangent, step_adjoint, initial_tangent, initial_adjoint,
+    X, 1, 2, H, Y, 1, 1, work_size, initial, step, step_with_point, step_point, step_tangent, step_adjoint,
+    initial_point, initial_tangent, initial_adjoint,
 };
 
 const sf_model *SF_MODEL_ENTRY(void)

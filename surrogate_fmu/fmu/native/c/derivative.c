@@ -65,34 +65,14 @@ static sf_status prepare(sf_session *s, const uint32_t *unknowns, size_t unknown
 {
     if ((unknown_count && (!unknowns || !(seed && sensitivity))) || (known_count && (!knowns || !(seed && sensitivity))))
         return sf_refuse(s, SF_ERROR, "InputError", "a null pointer was given for references, seed or sensitivity");
-    sf_status status = sf_start_run(s);
+    sf_status status = s->run->stale ? sf_start_run(s) : SF_OK;
     if (status == SF_OK)
         status = count_elements(s, check_unknown, unknowns, unknown_count, unknown_elements);
     if (status == SF_OK)
         status = count_elements(s, check_known, knowns, known_count, known_elements);
     if (status == SF_OK)
         status = check_finite(s, seed, seed_count, "a seed of the derivative");
-    if (status != SF_OK)
-        return status;
-    /* x as the last step saw it. */
-    if (s->run->domain_policy == SF_CLAMP)
-        sf_clamp_condition(s->condition_used, s->x);
-    else
-        for (int32_t i = 0; i < s->model->condition_dim; i++)
-            s->x[i] = (real)s->condition_used[i];
-    return SF_OK;
-}
-
-/* Latents of substep k of the last communication step in the first row of z. */
-static void draw(sf_session *s, int32_t k)
-{
-    if (s->run->substeps == 0) {
-        s->drawn_step = -1;
-        sf_draw_latents(s, 0, s->latent_used);
-        zero(s->z + s->model->run_latent_dim, s->model->step_latent_dim);
-        s->drawn_step = -1;
-    } else
-        sf_draw_latents(s, s->run->step_index - s->run->substeps + k, s->latent_used);
+    return status;
 }
 
 /* Hidden state before substep k: `hidden_before` for k = 0, else calculated again. */
@@ -101,7 +81,7 @@ static const real *hidden_at(sf_session *s, int32_t k)
     const real *from = s->hidden_before;
     real *to = s->h_next;
     for (int32_t i = 0; i < k; i++) {
-        draw(s, i);
+        sf_draw_held_latents(s, i);
         s->model->step(s->x, s->z, from, s->y_next, to, s->work, 1);
         from = to;
         to = to == s->h_next ? s->h_other : s->h_next;
@@ -116,33 +96,12 @@ static void swap(real **a, real **b)
     *b = kept;
 }
 
-static void run_tangent(sf_session *s)
-{
-    const sf_model *m = s->model;
-    if (s->run->substeps == 0) {
-        draw(s, 0);
-        m->initial_tangent(s->x, s->z, s->dx, s->dy, s->dh, s->work, 1);
-        return;
-    }
-    const real *from = s->hidden_before;
-    real *to = s->h_next, *dh = s->dh, *dh_next = s->dh_next;
-    for (int32_t k = 0; k < s->run->substeps; k++) {
-        draw(s, k);
-        m->step_tangent(s->x, s->z, from, s->dx, k ? dh : NULL, s->dy, dh_next, s->work, 1);
-        swap(&dh, &dh_next);
-        if (k + 1 < s->run->substeps) {
-            m->step(s->x, s->z, from, s->y_next, to, s->work, 1);
-            from = to;
-            to = to == s->h_next ? s->h_other : s->h_next;
-        }
-    }
-}
-
 static void run_adjoint(sf_session *s)
 {
     const sf_model *m = s->model;
+    sf_take_held_condition(s);
     if (s->run->substeps == 0) {
-        draw(s, 0);
+        sf_draw_held_latents(s, 0);
         m->initial_adjoint(s->x, s->z, s->dy, NULL, s->dx, s->work, 1);
         return;
     }
@@ -151,12 +110,38 @@ static void run_adjoint(sf_session *s)
     for (int32_t k = s->run->substeps - 1; k >= 0; k--) {
         const real *from = hidden_at(s, k);
         const bool last = k + 1 == s->run->substeps;
-        draw(s, k);
+        sf_draw_held_latents(s, k);
         m->step_adjoint(s->x, s->z, from, s->dy, last ? NULL : dh_next, part, dh, s->work, 1);
         for (int32_t i = 0; i < m->condition_dim; i++)
             s->dx[i] += part[i];
         zero(s->dy, m->output_dim); /* only the outputs of the last substep are looked at */
         swap(&dh, &dh_next);
+    }
+}
+
+/* The element of x that a direction has alone, with 1; else -1. */
+static int32_t single_element(const uint32_t *knowns, size_t known_count, const double *seed)
+{
+    int32_t found = -1;
+    for (size_t i = 0; i < known_count; i++) {
+        const sf_variable *v = sf_find_variable(knowns[i]);
+        for (int32_t k = 0; k < v->size; k++, seed++)
+            if (*seed != 0.0) {
+                if (found >= 0 || *seed != 1.0)
+                    return -1;
+                found = v->offset + k;
+            }
+    }
+    return found;
+}
+
+static void scatter_seed(sf_session *s, const uint32_t *knowns, size_t known_count, const double *seed)
+{
+    zero(s->dx, s->model->condition_dim);
+    for (size_t i = 0; i < known_count; i++) {
+        const sf_variable *v = sf_find_variable(knowns[i]);
+        for (int32_t k = 0; k < v->size; k++)
+            s->dx[v->offset + k] += (real)*seed++;
     }
 }
 
@@ -168,20 +153,15 @@ sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, siz
                                      seed_count, sensitivity);
     if (status != SF_OK)
         return status;
-    zero(s->dx, s->model->condition_dim);
-    for (size_t i = 0; i < known_count; i++) {
-        const sf_variable *v = sf_find_variable(knowns[i]);
-        for (int32_t k = 0; k < v->size; k++)
-            s->dx[v->offset + k] += (real)*seed++;
-    }
-    if (s->run->domain_policy == SF_CLAMP)
-        sf_clamp_tangent(s->condition_used, s->dx);
-    run_tangent(s);
+    const int32_t element = single_element(knowns, known_count, seed);
+    if (element < 0)
+        scatter_seed(s, knowns, known_count, seed);
+    const real *const dy = element < 0 ? sf_tangent(s) : sf_column(s, element);
     double *next = sensitivity;
     for (size_t i = 0; i < unknown_count; i++) {
         const sf_variable *v = sf_find_variable(unknowns[i]);
         for (int32_t k = 0; k < v->size; k++)
-            *next++ = (double)s->dy[v->offset + k];
+            *next++ = (double)dy[v->offset + k];
     }
     return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
 }

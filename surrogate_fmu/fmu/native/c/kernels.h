@@ -215,6 +215,76 @@ SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear(real *y, ptrdiff_t y_row, cons
     }
 }
 
+/* Adds the products of some inputs, as listed; `count` rows, `panels` panels, numbers known to the compiler. The first time
+ * there is nothing in y yet. */
+static SF_ALWAYS_INLINE void sf_add_listed(const int count, const int panels, real *y, ptrdiff_t y_row, const real *x,
+                                           ptrdiff_t x_row, const real *restrict weight, ptrdiff_t in, ptrdiff_t width,
+                                           const ptrdiff_t *list, ptrdiff_t listed, int is_first)
+{
+    sf_block sum[SF_ROWS > 4 ? SF_ROWS : 4];
+    for (int r = 0; r < count; r++)
+        for (int p = 0; p < panels; p++)
+            sf_load_some(&sum[r * panels + p], is_first ? 0 : y + r * y_row + p * SF_BLOCK, width - p * SF_BLOCK);
+    for (ptrdiff_t k = 0; k < listed; k++)
+        for (int p = 0; p < panels; p++) {
+            const sf_block w = SF_LOAD(weight + (p * in + list[k]) * SF_BLOCK);
+            for (int r = 0; r < count; r++)
+                SF_ADD_PRODUCT(sum[r * panels + p], x[r * x_row + list[k]], w);
+        }
+    for (int r = 0; r < count; r++)
+        for (int p = 0; p < panels; p++)
+            sf_store_some(y + r * y_row + p * SF_BLOCK, &sum[r * panels + p], width - p * SF_BLOCK);
+}
+
+/* y (rows, out) = x (rows, in) weight (in, out) where x is mostly zeros, as directions are: inputs that are zero in all rows
+ * that go together are left out. Sums run from first to last input, so a row has equal bits in every batch. */
+SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear_sparse(real *y, ptrdiff_t y_row, const real *x, ptrdiff_t x_row,
+                                                         const real *weight, ptrdiff_t rows, ptrdiff_t in, ptrdiff_t out)
+{
+    enum { LISTED = 256 };
+    ptrdiff_t list[LISTED];
+    int32_t moves[LISTED];
+    for (ptrdiff_t r = 0, count; r < rows; r += count) {
+        count = sf_rows_together(rows - r);
+        const real *xr = x + r * x_row;
+        real *yr = y + r * y_row;
+        for (ptrdiff_t start = 0; start < in; start += LISTED) {
+            const ptrdiff_t length = in - start < LISTED ? in - start : LISTED;
+            ptrdiff_t listed = 0;
+            for (ptrdiff_t i = 0; i < length; i++)
+                moves[i] = xr[start + i] != 0;
+            for (ptrdiff_t k = 1; k < count; k++)
+                for (ptrdiff_t i = 0; i < length; i++)
+                    moves[i] |= xr[k * x_row + start + i] != 0;
+            for (ptrdiff_t i = 0; i < length; i++) {
+                list[listed] = start + i;
+                listed += moves[i];
+            }
+            if (!listed && start)
+                continue;
+            ptrdiff_t column = 0;
+            for (; count == 1 && out - column > 3 * SF_BLOCK; column += 4 * SF_BLOCK)
+                sf_add_listed(1, 4, yr + column, y_row, xr, x_row, weight + column * in, in, out - column, list, listed, !start);
+            for (; column < out; column += SF_BLOCK)
+                switch (count) {
+#define SF_CASE(n)                                                                                                          \
+    case n:                                                                                                                 \
+        sf_add_listed(n, 1, yr + column, y_row, xr, x_row, weight + column * in, in, out - column, list, listed, !start);    \
+        break
+                    SF_CASE(1);
+                    SF_CASE(2);
+#if SF_ROWS > 2
+                    SF_CASE(3);
+                    SF_CASE(4);
+                    SF_CASE(5);
+                    SF_CASE(6);
+#endif
+#undef SF_CASE
+                }
+        }
+    }
+}
+
 /* x (rows, in) = addend + y (rows, out) times the transpose of the same weight. */
 SF_MAYBE_UNUSED SF_NOINLINE static void sf_linear_transposed(real *x, ptrdiff_t x_row, const real *y, ptrdiff_t y_row,
                                                  const real *weight, const real *addend, ptrdiff_t addend_row, ptrdiff_t rows,

@@ -32,6 +32,7 @@ typedef float real;
  */
 typedef struct sf_model {
     int32_t condition_dim, run_latent_dim, step_latent_dim, hidden_dim, output_dim;
+    int32_t step_point_dim, initial_point_dim;
 
     /* Bytes of work space for any function below with this many rows or tangents. */
     size_t (*work_size)(int32_t rows);
@@ -42,10 +43,16 @@ typedef struct sf_model {
     /* x, z, h (batch, hidden_dim) -> y, h_next */
     void (*step)(const real *x, const real *z, const real *h, real *y, real *h_next, void *work, int32_t batch);
 
-    /* Forward mode at one row x, z, h: `count` tangents dx (count, condition_dim), dh (count, hidden_dim; NULL is 0)
-     * -> dy (count, output_dim), dh_next (count, hidden_dim). */
-    void (*step_tangent)(const real *x, const real *z, const real *h, const real *dx, const real *dh, real *dy,
-                         real *dh_next, void *work, int32_t count);
+    /* The same, bit by bit, and the points of step_point below at little more than a step's price. */
+    void (*step_with_point)(const real *x, const real *z, const real *h, real *y, real *h_next, real *point, void *work,
+                            int32_t batch);
+
+    /* Forward mode in two parts. What tangents meet at x, z, h -> point (batch, step_point_dim); and at one such point,
+     * `count` tangents dx (count, condition_dim), dh (count, hidden_dim; NULL is 0) -> dy (count, output_dim),
+     * dh_next (count, hidden_dim). A tangent has equal bits among others and alone. */
+    void (*step_point)(const real *x, const real *z, const real *h, real *point, void *work, int32_t batch);
+    void (*step_tangent)(const real *point, const real *dx, const real *dh, real *dy, real *dh_next, void *work,
+                         int32_t count);
 
     /* Reverse mode at one row: `count` cotangents dy (count, output_dim), dh_next (count, hidden_dim; NULL is 0)
      * -> dx (count, condition_dim), dh (count, hidden_dim). */
@@ -53,7 +60,8 @@ typedef struct sf_model {
                          real *dh, void *work, int32_t count);
 
     /* The same for `initial`, which has no hidden state before it. */
-    void (*initial_tangent)(const real *x, const real *z, const real *dx, real *dy, real *dh, void *work, int32_t count);
+    void (*initial_point)(const real *x, const real *z, real *point, void *work, int32_t batch);
+    void (*initial_tangent)(const real *point, const real *dx, real *dy, real *dh, void *work, int32_t count);
     void (*initial_adjoint)(const real *x, const real *z, const real *dy, const real *dh, real *dx, void *work,
                             int32_t count);
 } sf_model;

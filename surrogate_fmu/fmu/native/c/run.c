@@ -6,10 +6,10 @@
 #include "domain.h"
 #include "session.h"
 
-/* Relative to the generator's step: how far communication step sizes may be from a whole multiple. */
-static const double STEP_TOLERANCE = 1e-9;
-/* Relative to the generator's step: how far the master's time may be from the run's; masters sum floats. */
-static const double TIME_TOLERANCE = 1e-6;
+/* Which communication steps are taken; runtime/communication_step.py states the rule and has the same numbers. */
+static const double SIZE_TOLERANCE = 1e-9;             /* relative to a whole multiple */
+static const double POINT_TOLERANCE = 1e-6;            /* relative to the generator's step: masters sum floats */
+static const double ROUNDINGS = 4.0 * DBL_EPSILON;     /* relative to the times that a step size is made of */
 /* In one call, which holds the instance. */
 static const double SUBSTEPS_MAX = 1e6;
 
@@ -151,6 +151,7 @@ static void take_results(sf_session *s, const real *hidden, double distance, con
     if (s->model->condition_dim)
         memcpy(s->condition_used, s->condition, (size_t)s->model->condition_dim * sizeof(double));
     s->statistics_are_stale = 1;
+    sf_leave_point(s);
 }
 
 sf_status sf_start_run(sf_session *s)
@@ -191,13 +192,12 @@ static sf_status count_substeps(sf_session *s, double time, double size, int32_t
     const double step = sf_surrogate_data.step_size;
     const double ratio = size / step;
     const double count = sf_is_finite(ratio) ? floor(ratio + 0.5) : 0.0;
-    /* A step size is often the difference of two times, rounded as these are. */
-    const double rounding = 4.0 * DBL_EPSILON * (fabs(time) + fabs(size)) / step;
+    const double rounding = ROUNDINGS * (fabs(time) + fabs(size)) / step;
     if (count > SUBSTEPS_MAX)
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a communication step of %g s is %g steps of the generator, more than the %.0f that one call takes; "
                          "use a smaller one", size, count, SUBSTEPS_MAX);
-    if (!(count >= 1.0) || fabs(ratio - count) > STEP_TOLERANCE * count + rounding)
+    if (!(count >= 1.0) || fabs(ratio - count) > SIZE_TOLERANCE * count + rounding)
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a communication step of %g s is no whole multiple of the generator's step of %g s; use %g s or a "
                          "multiple of it", size, step, step);
@@ -211,7 +211,8 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
     sf_status status = sf_check_call(s, SF_CALL_DO_STEP, function);
     if (status != SF_OK)
         return status;
-    if (!(fabs(time - run->time) <= TIME_TOLERANCE * sf_surrogate_data.step_size)) /* true for NaN */
+    const double tolerance = POINT_TOLERANCE * sf_surrogate_data.step_size + ROUNDINGS * fabs(run->time);
+    if (!(fabs(time - run->time) <= tolerance)) /* true for NaN */
         return sf_refuse(s, SF_DISCARD, "StepSizeError",
                          "a step from t = %.9g s was asked, but the run stands at t = %.9g s; continue there, or set an FMU "
                          "state of the other time first", time, run->time);
@@ -229,10 +230,16 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
         run->latents_warned = 1;
         sf_say(s, SF_WARNING, text);
     }
+    /* The point belongs to the last step until this one is taken. */
+    const bool keeps_point = s->columns.steps_with_point > 0 && substeps == 1 && s->members == 1;
+    s->columns.point_is_known &= !keeps_point;
     real *from = s->hidden, *to = s->h_next;
     for (int32_t k = 0; k < substeps; k++) {
         sf_draw_latents(s, run->step_index + k, s->latent);
-        s->model->step(s->x, s->z, from, s->y_next, to, s->work, s->members);
+        if (keeps_point)
+            s->model->step_with_point(s->x, s->z, from, s->y_next, to, s->point, s->work, 1);
+        else
+            s->model->step(s->x, s->z, from, s->y_next, to, s->work, s->members);
         from = to;
         to = to == s->h_next ? s->h_other : s->h_next;
     }
@@ -241,6 +248,8 @@ sf_status sf_do_step(sf_session *s, const char *function, double time, double st
     if (status != SF_OK)
         return status;
     take_results(s, from, distance, farthest);
+    s->columns.point_is_known = keeps_point;
+    s->columns.steps_with_point -= s->columns.steps_with_point > 0;
     run->latents_written = 0;
     run->step_index += substeps;
     run->substeps = substeps;

@@ -67,15 +67,28 @@ static size_t lay_out(sf_session *s, unsigned char *base)
     s->y_next = take(&memory, members * outputs, sizeof(real));
     s->h_next = take(&memory, members * hidden, sizeof(real));
     s->h_other = take(&memory, members * hidden, sizeof(real));
-    s->dx = take(&memory, 2 * conditions, sizeof(real));
-    s->dy = take(&memory, outputs, sizeof(real));
-    s->dh = take(&memory, hidden, sizeof(real));
-    s->dh_next = take(&memory, hidden, sizeof(real));
+    const size_t columns = (size_t)s->column_room;
+    s->dx = take(&memory, (1 + columns) * conditions, sizeof(real));
+    s->dy = take(&memory, (1 + columns) * outputs, sizeof(real));
+    s->dh = take(&memory, columns * hidden, sizeof(real));
+    s->dh_next = take(&memory, columns * hidden, sizeof(real));
+    s->point = take(&memory, (size_t)(m->step_point_dim > m->initial_point_dim ? m->step_point_dim : m->initial_point_dim),
+                    sizeof(real));
     s->statistics = take(&memory, outputs * (size_t)(2 + sf_surrogate_data.quantile_count), sizeof(double));
     s->sorted = take(&memory, members, sizeof(double));
-    const size_t many = m->work_size(s->members), one = m->work_size(1);
-    s->work = take(&memory, many > one ? many : one, 1);
+    const size_t members_need = m->work_size(s->members), columns_need = m->work_size(s->column_room);
+    s->work = take(&memory, members_need > columns_need ? members_need : columns_need, 1);
     return memory.used;
+}
+
+/* Columns of a Jacobian that go together: as many as there are, as long as their memory is small. */
+static int32_t column_room(const sf_model *m)
+{
+    const size_t each = ((size_t)m->condition_dim + (size_t)m->output_dim + 2 * (size_t)m->hidden_dim) * sizeof(real);
+    int32_t room = m->condition_dim < SF_COLUMNS_MOST ? m->condition_dim : SF_COLUMNS_MOST;
+    while (room > 1 && m->work_size(room) + (size_t)room * each > SF_COLUMN_BYTES_MOST)
+        room--;
+    return room > 1 ? room : 1;
 }
 
 static void take_start_values(sf_session *s)
@@ -89,6 +102,7 @@ static void take_start_values(sf_session *s)
         s->condition[i] = sf_surrogate_data.start[i];
     s->drawn_step = -1;
     s->statistics_are_stale = 1;
+    sf_leave_point(s);
 }
 
 sf_session *sf_session_new(sf_log log, void *log_owner)
@@ -98,6 +112,7 @@ sf_session *sf_session_new(sf_log log, void *log_owner)
     plan.model = sf_choose_model(&plan.kernels);
     plan.members = sf_surrogate_data.member_count;
     plan.latent_dim = plan.model->run_latent_dim + plan.model->step_latent_dim;
+    plan.column_room = column_room(plan.model);
     const size_t size = lay_out(&plan, NULL);
     /* The block is aligned by hand: aligned_alloc is missing on Windows. The byte before the block says how far. */
     unsigned char *raw = calloc(1, size + SF_ALIGNMENT);
@@ -112,6 +127,10 @@ sf_session *sf_session_new(sf_log log, void *log_owner)
     plan.log_owner = log_owner;
     sf_session *s = (sf_session *)(void *)block;
     *s = plan;
+    for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++) {
+        const sf_variable *v = &sf_surrogate_data.variables[i];
+        s->input_dim += v->role == SF_CONDITION && v->causality == SF_INPUT ? v->size : 0;
+    }
     take_start_values(s);
     return s;
 }

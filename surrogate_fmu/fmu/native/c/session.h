@@ -63,6 +63,20 @@ typedef struct sf_run {
     double domain_distance;
 } sf_run;
 
+/* Columns of a Jacobian that are calculated together: two passes of the kernels' rows; and the bytes that they may take. */
+enum { SF_COLUMNS_MOST = 12, SF_COLUMN_BYTES_MOST = 1 << 20 };
+/* Steps after a derivative that give their point: about as many as cost together what one point alone does. */
+enum { SF_STEPS_WITH_POINT = 64 };
+
+/* What tangent.c keeps while an instance stays at one point, beside the arrays `point` and `dy`. */
+typedef struct sf_columns {
+    bool point_is_known;
+    int32_t steps_with_point;                     /* how many more steps give theirs */
+    int32_t first, count;                         /* elements of x whose columns are there */
+    int32_t asked_first, asked_last, asked_count; /* elements asked for in order */
+    int32_t expected_first, expected_count;       /* the same at the point before */
+} sf_columns;
+
 typedef struct sf_session {
     uint64_t magic; /* tells a live instance from what is none */
     const sf_model *model;
@@ -70,7 +84,7 @@ typedef struct sf_session {
     sf_log log;
     void *log_owner;
     uint32_t muted; /* bit per category */
-    int32_t members, latent_dim;
+    int32_t members, latent_dim, input_dim; /* x is (inputs, parameters) */
     size_t run_size;
 
     sf_run *run; /* head of the block that snapshots copy; the arrays below up to `hidden_before` are in it */
@@ -85,7 +99,11 @@ typedef struct sf_session {
     int32_t word_places[SF_NORMALS_MOST]; /* in z */
     uint64_t words[SF_NORMALS_MOST];
     real *x, *z, *y_next, *h_next, *h_other;
-    real *dx, *dy, *dh, *dh_next;         /* one row each */
+    int32_t column_room;
+    sf_columns columns;
+    real *point;                          /* what tangents meet */
+    real *dx, *dy;                        /* one row, and one per column */
+    real *dh, *dh_next;                   /* one row per column */
     double *statistics, *sorted;
     void *work;
 
@@ -123,7 +141,15 @@ void sf_draw_latents(sf_session *session, int64_t step, const double *external);
 bool sf_is_before_run(const sf_session *session);
 
 /* values.c: by reference; value_count counts elements of arrays. All are taken, or none. */
-const sf_variable *sf_find_variable(uint32_t reference);
+const sf_variable *sf_search_variable(uint32_t reference);
+static inline const sf_variable *sf_find_variable(uint32_t reference)
+{
+    const sf_variable *const variables = sf_surrogate_data.variables;
+    /* As a rule they are 0, 1, 2, ... */
+    if (reference < (uint32_t)sf_surrogate_data.variable_count && variables[reference].reference == reference)
+        return &variables[reference];
+    return sf_search_variable(reference);
+}
 sf_status sf_get_reals(sf_session *session, const uint32_t *references, size_t count, double *values, size_t value_count);
 sf_status sf_set_reals(sf_session *session, const uint32_t *references, size_t count, const double *values,
                        size_t value_count);
@@ -157,6 +183,16 @@ sf_status sf_directional_derivative(sf_session *session, const uint32_t *unknown
 sf_status sf_adjoint_derivative(sf_session *session, const uint32_t *unknowns, size_t unknown_count,
                                 const uint32_t *knowns, size_t known_count, const double *seed, size_t seed_count,
                                 double *sensitivity, size_t sensitivity_count);
+
+/* tangent.c */
+/* The derivatives (output_dim) in the direction dx, one row, which is used up; and by an element of x. */
+const real *sf_tangent(sf_session *session);
+const real *sf_column(sf_session *session, int32_t element);
+/* Forget what was calculated: the results of the last step or the start are others now. */
+void sf_leave_point(sf_session *session);
+/* The first rows of x and z as the last communication step had them; of its substep k. */
+void sf_take_held_condition(sf_session *session);
+void sf_draw_held_latents(sf_session *session, int32_t k);
 
 /* dispatch.c: the model for this processor, and the name of its kernels. */
 const sf_model *sf_choose_model(const char **kernels);

@@ -91,6 +91,7 @@ sf_status sf_state_set(sf_session *s, const sf_state *state)
     memcpy(s->run, (const unsigned char *)(state + 1) + sizeof(head), s->run_size);
     s->drawn_step = -1;
     s->statistics_are_stale = 1;
+    sf_leave_point(s);
     return SF_OK;
 }
 

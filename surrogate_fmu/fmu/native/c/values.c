@@ -7,12 +7,10 @@
 
 #include "session.h"
 
-const sf_variable *sf_find_variable(uint32_t reference)
+const sf_variable *sf_search_variable(uint32_t reference)
 {
     const sf_variable *variables = sf_surrogate_data.variables;
     const uint32_t count = (uint32_t)sf_surrogate_data.variable_count;
-    if (reference < count && variables[reference].reference == reference) /* as a rule they are 0, 1, 2, ... */
-        return &variables[reference];
     uint32_t low = 0, high = count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;

@@ -21,7 +21,7 @@ from surrogate_fmu.fmu.native.graph import (
 )
 
 
-def tangent_graph(graph: Graph, active: Sequence[int]) -> Graph:
+def tangent_graph(graph: Graph, active: Sequence[int], with_values: bool = False) -> Graph:
     """The derivative of a graph in a direction.
 
     The point is one row; tangents are many, so that several directions share the point's values.
@@ -29,6 +29,7 @@ def tangent_graph(graph: Graph, active: Sequence[int]) -> Graph:
     Args:
         graph: the function.
         active: which of its inputs have tangents.
+        with_values: give the outputs of `graph` too, before the tangents.
 
     Returns:
         A graph of (inputs, tangents of the active ones) -> tangents of the outputs.
@@ -47,6 +48,8 @@ def tangent_graph(graph: Graph, active: Sequence[int]) -> Graph:
             if tangent is not None:
                 tangents[node.output] = tangent
     outputs = [tangents[value] if value in tangents else builder.zeros(value.shape) for value in graph.outputs]
+    if with_values:
+        outputs = [*(value if isinstance(value, Constant) else values[value] for value in graph.outputs), *outputs]
     return builder.finish([*point.values(), *seeds.values()], outputs)
 
 

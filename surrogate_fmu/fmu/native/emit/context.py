@@ -9,7 +9,7 @@ from surrogate_fmu.fmu.native.emit.library import LoopLibrary
 from surrogate_fmu.fmu.native.emit.loops import Operand, arguments, loop_nest, parameters
 from surrogate_fmu.fmu.native.emit.storage import Storage
 from surrogate_fmu.fmu.native.emit.weights import NAME, WeightPool
-from surrogate_fmu.fmu.native.graph import Constant, Graph, Rows, Shape, Value, View
+from surrogate_fmu.fmu.native.graph import Constant, Graph, Linear, Reduce, Rows, Shape, Value, View
 
 _LARGE = 256  # elements: a loop over as many is no slower as a function of its own, and quicker to compile
 
@@ -25,6 +25,7 @@ class Context:
 
     Attributes:
         calls: lines of C so far.
+        sparse: values that are mostly zeros.
         packed: windows that linear maps gather themselves, by the value that they make up; and their shapes.
     """
 
@@ -37,6 +38,7 @@ class Context:
         self.views = {node.output: node for node in graph.nodes if isinstance(node, View)}
         self._channels_last = {view.input for view in self.views.values() if _is_window(view)}
         self.weight_base = Base(NAME, 0)
+        self.sparse = _sparse_values(graph)
 
     def read(self, value: Value) -> Access:
         """Where a value lies; views and constants are found on first use."""
@@ -116,6 +118,18 @@ class Context:
         lines.append("    }")
         name = self.library.loop(parameters(operands, rows), lines, inline=False)
         self.calls.append(f"{name}({arguments(operands, rows)});")
+
+
+def _sparse_values(graph: Graph) -> set[Value]:
+    """Directions, and what is zero where they are: a direction is often along one axis."""
+    if any(value.rows is not Rows.MANY for value in graph.inputs):
+        found = {value for value in graph.inputs if value.rows is Rows.MANY}
+        for node in graph.nodes:
+            kept = not isinstance(node, Linear | Reduce)
+            if kept and all(value in found for value in node.inputs if value.rows is Rows.MANY):
+                found.add(node.output)
+        return {value for value in found if value.rows is Rows.MANY}
+    return set()
 
 
 def _is_window(view: View) -> bool:

@@ -1,4 +1,4 @@
-"""All six functions of a model as model.c, with what they need beside it."""
+"""The functions of a model as model.c, with what they need beside it."""
 
 from dataclasses import dataclass
 

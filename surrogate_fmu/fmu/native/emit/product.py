@@ -91,10 +91,12 @@ def _kernel(context: Context, node: Linear, pointers: list[str], steps: list[int
     weight, transposed = node.weight, node.transposed
     if not transposed and _is_narrow(*weight.shape):
         weight, transposed = context.weights.transposed(weight), True
-    addend, addend_step = (pointers[2], steps[2]) if len(pointers) > 2 else ("NULL", 0)
-    name = "sf_linear_transposed" if transposed else "sf_linear"
     rows, columns = weight.shape
     x, y = f"{pointers[0]}, {steps[0]}", f"{pointers[1]}, {steps[1]}"
+    if node.input in context.sparse and node.addend is None and not transposed:
+        return f"sf_linear_sparse({y}, {x}, {NAME} + {context.weights.panels(weight)}, {count}, {rows}, {columns});"
+    addend, addend_step = (pointers[2], steps[2]) if len(pointers) > 2 else ("NULL", 0)
+    name = "sf_linear_transposed" if transposed else "sf_linear"
     return f"{name}({y}, {x}, {NAME} + {context.weights.panels(weight)}, {addend}, {addend_step}, {count}, {rows}, {columns});"
 
 

@@ -1,0 +1,131 @@
+"""What a service tells of itself: metrics, the live page, `top`, log lines, the caller's trace."""
+
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.cli import main as command_line
+from surrogate_fmu.errors import InputError, ServiceError
+from surrogate_fmu.service.client import connect
+from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.log import JsonFormatter, TextFormatter
+from surrogate_fmu.service.server import Server
+from surrogate_fmu.service.trace import trace_id, traced
+from surrogate_fmu.service.v1 import surrogate_pb2 as pb
+from tests.service.wire import MODEL, step_request
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def server(toy_bundle: Bundle) -> Iterator[Server]:
+    config = ServeConfig(listen="127.0.0.1:0", metrics="127.0.0.1:0", idle_timeout_s=0.2)
+    with Server([toy_bundle], config) as running:
+        yield running
+
+
+def scrape(server: Server) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://{server.metrics_address}/metrics", timeout=5) as reply:
+        lines = reply.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+
+
+def test_what_is_counted(server: Server):
+    label = f'{{model="{MODEL}"}}'
+    with connect(server.address) as service:
+        session = service.open(MODEL)
+        for _ in range(5):
+            session.do_step()
+        service.stub.DoStep(step_request(session.session_id, 5, None))
+        with pytest.raises(InputError):
+            service.call(service.stub.DoStep, step_request(session.session_id, 6, 1e9))
+        service.rollout(MODEL, 10, seeds=3)
+        deadline = time.monotonic() + 10.0
+        while len(server.table) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # until the sweep has counted what is left
+        seen = scrape(server)
+    assert seen[f"surrogate_fmu_steps_total{label}"] == 6
+    assert seen[f"surrogate_fmu_replays_total{label}"] == 1
+    assert seen['surrogate_fmu_refused_total{error="InputError"}'] == 1
+    assert seen[f"surrogate_fmu_step_seconds_count{label}"] == 6
+    assert seen[f"surrogate_fmu_batch_rows_count{label}"] == 5
+    assert seen[f"surrogate_fmu_rollout_member_steps_total{label}"] == 30
+    assert seen[f"surrogate_fmu_sessions{label}"] == 0
+    for event, count in (("opened", 1), ("evicted", 1)):
+        assert seen[f'surrogate_fmu_session_events_total{{event="{event}",model="{MODEL}"}}'] == count
+
+
+def test_the_page_and_nothing_else(server: Server):
+    base = f"http://{server.metrics_address}"
+    with urllib.request.urlopen(f"{base}/", timeout=5) as reply:
+        page = reply.read().decode()
+    assert reply.headers["Content-Type"].startswith("text/html")
+    assert "<table" in page and "http" not in page.replace('fetch("/metrics")', ""), "the page needs nothing from elsewhere"
+    for request in (f"{base}/etc/passwd", urllib.request.Request(f"{base}/metrics", data=b"x", method="POST")):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=5)
+        assert caught.value.code in (404, 501)
+        caught.value.close()
+
+
+def test_a_taken_address_of_the_metrics(server: Server, toy_bundle: Bundle):
+    with pytest.raises(ServiceError, match="for metrics"):
+        Server([toy_bundle], ServeConfig(listen="127.0.0.1:0", metrics=server.metrics_address))
+
+
+def test_top(server: Server, capsys: pytest.CaptureFixture):
+    with connect(server.address) as service, service.open(MODEL, time_to_live_s=60.0) as session:
+        session.do_step()
+        arguments = ["top", f"http://{server.metrics_address}", "--once", "--interval-s", "0.3"]
+        assert command_line.main(arguments) == 0
+    head, line, *_ = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["model", "sessions", "steps"]
+    assert line.split()[0] == MODEL and line.split()[2] == "1"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "sentence"), [("nowhere", 2, "is no address of metrics"), ("http://127.0.0.1:1", 10, "is `surrogate-fmu serve")]
+)
+def test_top_of_nothing(url: str, code: int, sentence: str, capsys: pytest.CaptureFixture):
+    assert command_line.main(["top", url, "--once"]) == code
+    assert sentence in capsys.readouterr().err
+
+
+def record(message: str, **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("surrogate_fmu.service", logging.WARNING, "", 0, message, None, None)
+    made.__dict__.update(fields)
+    return made
+
+
+def test_log_lines():
+    with traced("DoStep", [("traceparent", PARENT)]):
+        entry = json.loads(JsonFormatter().format(record("evicted", session="abcdef...", step=7)))
+        text = TextFormatter().format(record("evicted", session="abcdef...", step=7))
+    assert {"level": "warning", "event": "evicted", "session": "abcdef...", "step": 7, "trace_id": TRACE}.items() <= entry.items()
+    assert text.endswith(f"WARNING evicted session=abcdef... step=7 trace_id={TRACE}")
+    assert "trace_id" not in json.loads(JsonFormatter().format(record("later")))
+
+
+@pytest.mark.parametrize("header", ["", "00", PARENT.upper(), PARENT.replace(TRACE, "0" * 32), PARENT + "x", None])
+def test_a_trace_that_is_not_well_formed_is_ignored(header: str | None):
+    with traced("DoStep", [("traceparent", header)] if header is not None else None):
+        assert trace_id() == ""
+
+
+def test_the_callers_trace_reaches_the_log(server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    seen: list[str] = []
+    monkeypatch.setattr(type(server.keeper), "token", lambda *_: seen.append(trace_id()) or b"")
+    with connect(server.address) as service:
+        session = service.open(MODEL)
+        request = pb.SnapshotRequest(session_id=session.session_id)
+        service.stub.Snapshot(request, metadata=[("traceparent", PARENT)])
+        service.stub.Snapshot(request)
+    assert seen[-2:] == [TRACE, ""]
