@@ -27,4 +27,4 @@ def check_private(path: Path, what: str) -> None:
     mode = stat.S_IMODE(status.st_mode)
     mounted = status.st_uid == 0 and os.geteuid() != 0
     if mode & (0o037 if mounted else 0o077):
-        raise ConfigError(f"the {what} {path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+        raise ConfigError(f"the {what} {path} (mode {mode:04o}) can be read by others; run: chmod 600 {path}")

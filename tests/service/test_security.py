@@ -62,7 +62,7 @@ def test_a_session_belongs_to_its_owner(toy_bundle: Bundle, token_file: Path, ca
         with pytest.raises(NotServedError, match="belongs to another owner"):
             bob.call(bob.stub.Restore, pb.RestoreRequest(snapshot=stolen))
         for token in (None, "a token that nobody has"):
-            with pytest.raises(AccessError, match="asks for a token|does not know the token"):
+            with pytest.raises(AccessError, match=r"asks for a token|does not know the token"):
                 connect(server.address, token=token)
         with stub_of(server.address) as stub:
             assert refusal(stub.ListModels, pb.ListModelsRequest())[:2] == (grpc.StatusCode.UNAUTHENTICATED, "AccessError")
