@@ -3,12 +3,11 @@
 import hashlib
 import hmac
 import logging
-import os
-import stat
 from pathlib import Path
 from typing import Any, Self
 
 from surrogate_fmu.errors import AccessError, ConfigError
+from surrogate_fmu.service.private_file import check_private
 
 _log = logging.getLogger("surrogate_fmu.service")
 _TOKEN_MIN = 16  # characters
@@ -112,8 +111,7 @@ def check_transport(host: str, *, encrypted: bool, tokens: bool) -> None:
 
 def _read(path: Path) -> dict[bytes, str]:
     try:
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise ConfigError(f"the token file {path} can be read by others; run: chmod 600 {path}")
+        check_private(path, "token file")
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the token file {path} cannot be read ({error})") from error

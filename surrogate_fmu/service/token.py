@@ -4,16 +4,17 @@ Layout: magic word with the version, 4 bytes that tell the key, the payload, HMA
 payload is signed, not encrypted: whoever has a token can read the numbers of its session.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from surrogate_fmu.errors import ConfigError, SnapshotError
+from surrogate_fmu.service.private_file import check_private
 
 _MAGIC = b"SFT1"
 _KEY_ID_SIZE = 4
@@ -57,13 +58,16 @@ class TokenKey:
         try:
             if not path.exists():
                 _make(path)
-            if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-                raise ConfigError(
-                    f"the key file {path} can be read by others, who could then forge sessions; run: chmod 600 {path}"
-                )
-            return cls(path.read_bytes())
+            check_private(path, "key file")
+            secret = path.read_bytes()
         except OSError as error:
             raise ConfigError(f"the key file {path} cannot be used ({error}); give another one with --key-file") from error
+        if len(secret) < _SECRET_SIZE:
+            raise ConfigError(
+                f"the key file {path} has {len(secret)} bytes, at least {_SECRET_SIZE} are needed; delete it and let the service "
+                "make one, or make one with `openssl rand 32`"
+            )
+        return cls(secret)
 
     def seal(self, payload: bytes) -> bytes:
         """A token that holds the payload."""
@@ -107,15 +111,12 @@ def _make(path: Path) -> None:
     """Write a new key; of several servers that start at once, one makes it and the others take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.write(handle, secrets.token_bytes(_SECRET_SIZE))
-        os.fsync(handle)
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)  # whole or not at all, and never over another server's
     finally:
-        os.close(handle)
-    try:
-        os.link(made, path)
-    except FileExistsError:
-        pass
-    finally:
-        made.unlink()
+        made.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def open_store(url: str) -> SessionStore | None:
         synchronous = options.pop("synchronous", "normal")
         path = unquote(parts.path[1:])
         if parts.netloc or not path or options or synchronous not in ("normal", "full"):
-            raise ConfigError(f"the store {url!r} cannot be read; {_EXPECTED}, with ?synchronous=normal or full")
+            raise ConfigError(f"the store {url!r} cannot be read; {_EXPECTED}; sqlite takes ?synchronous=normal or full")
         return SqliteStore(Path(path), synchronous)
     if parts.scheme in ("redis", "rediss"):
         if find_spec("redis") is None:
@@ -39,4 +39,5 @@ def open_store(url: str) -> SessionStore | None:
         from surrogate_fmu.service.store.redis import RedisStore
 
         return RedisStore(url)
-    raise ConfigError(f"the store {url!r} is of no known kind; {_EXPECTED}")
+    # the address may hold a password, so its scheme is all that is shown
+    raise ConfigError(f"the store {parts.scheme or url!r} is of no known kind; {_EXPECTED}")

@@ -11,7 +11,7 @@ class StoredSession(NamedTuple):
         session_id: names it.
         version: how often it was written, counted from 1.
         state: opaque bytes.
-        expires_at: when it may be deleted [s since 1970].
+        expires_at: when it may be deleted [s since 1970]; 0 is never.
     """
 
     session_id: str
@@ -24,7 +24,11 @@ class SessionStore(Protocol):
     """Sessions outside of the server's memory, so that they outlive it and other servers find them.
 
     Writes are compare-and-set: of two servers that step one session from the same version, one wins and the other one learns
-    it. A call that raises has written nothing of its sessions.
+    it. A store that lost its last writes (a Redis that failed over to a replica) takes those of the server that has the
+    session in memory, for its version is larger.
+
+    A call that raises has written all of its sessions or none. Calling it again is safe: a session that is stored with this
+    version and this state already counts as written.
 
     Raises:
         StoreError: from any call, when the store cannot be reached, is full or is locked.
@@ -34,13 +38,17 @@ class SessionStore(Protocol):
         """The session, or None."""
 
     async def save(self, sessions: Sequence[StoredSession]) -> frozenset[str]:
-        """Write each session whose stored version is one less than its own (none for version 1); the ids of the others."""
+        """Write each session whose stored version is smaller than its own, or that is not stored; the ids of the others.
+
+        Args:
+            sessions: of different ids.
+        """
 
     async def delete(self, session_id: str) -> None:
         """Forget a session; one that is not there is no error."""
 
     async def drop_expired(self, now: float) -> int:
-        """Delete the sessions that expired before `now` [s since 1970]; how many."""
+        """Delete the sessions that expired before `now` [s since 1970]; how many. It may delete later, never earlier."""
 
     async def close(self) -> None:
         """Give everything back; no other call may follow."""
