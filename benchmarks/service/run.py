@@ -251,10 +251,17 @@ def measure(seconds: float) -> dict[str, float]:
                 floor, one, other = some
                 ways = {"echo, stream": floor.stream, "stream": one.stream, "unary beside the stream": other.unary}
                 figures |= {f"p50: {name}": value for name, value in in_turns(ways, seconds).items()}
-            for count in (1, 16, 64):
+            for count in (1, 16, 64, 256):
                 for way in ("unary", "stream"):
                     with closing([Caller(server.address, seed) for seed in range(count)]) as callers:
                         figures[f"CPU: {count} sessions, {way}"] = crowd(server, callers, way, seconds)
+            # the same streams, each step in a call of the generator of its own
+            with served(bundle, *key, "--reproducible-batch", "1") as single:
+                with closing([Caller(single.address, seed) for seed in range(64)]) as callers:
+                    figures["CPU: 64 sessions, stream, no batches"] = crowd(single, callers, "stream", seconds)
+                with closing([Caller(server.address, 1), Caller(single.address, 1)]) as (batching, alone):
+                    ways = {"stream, lone client": batching.stream, "stream, lone client, no batches": alone.stream}
+                    figures |= {f"p50: {name}": value for name, value in in_turns(ways, seconds).items()}
             with connect(server.address) as service:
                 for count in (16, 64, 256, 1000):
                     cpu, wait = many_in_one(server, service, count, seconds)
