@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from surrogate_fmu.errors import ConfigError
 
+SESSION_KEY = "surrogate-fmu-session"  # metadata of every call of a session, for proxies that hash a header
+
 
 def choose_target(session_id: str, targets: Sequence[str]) -> str:
     """The server of a session: the same for equal arguments, in every process and whatever the order of the targets.
 
     Args:
-        session_id: that the caller chose, to be given to `Service.open`.
+        session_id: or any other name that the caller keeps for its session.
         targets: host:port of each server.
 
     Raises:
@@ -33,6 +35,11 @@ def rank_targets(session_id: str, targets: Sequence[str]) -> list[str]:
     if not targets:
         raise ConfigError("there is no server to choose from; give at least one host:port")
     return sorted(set(targets), key=lambda target: (_weight(session_id, target), target), reverse=True)
+
+
+def session_mark(session_id: str) -> str:
+    """What tells a session from others, without being its id: proxies write headers into logs, and an id is a key."""
+    return hashlib.blake2b(session_id.encode(), digest_size=8).hexdigest()
 
 
 def _weight(session_id: str, target: str) -> bytes:

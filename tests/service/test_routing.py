@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections import Counter
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.service.routing import choose_target, rank_targets
+from surrogate_fmu.service.client import connect
+from surrogate_fmu.service.routing import SESSION_KEY, choose_target, rank_targets, session_mark
+from surrogate_fmu.service.server import Server
 
 SERVERS = [f"surrogate-fmu-{number}.surrogate-fmu:50051" for number in range(5)]
 SESSIONS = [f"session-{number:016d}" for number in range(5000)]
@@ -63,3 +66,29 @@ def test_the_sessions_of_a_server_that_goes_spread_over_all_others():
 def test_no_server_is_refused():
     with pytest.raises(ConfigError, match="give at least one host:port"):
         choose_target("session", [])
+
+
+def test_every_call_of_a_session_brings_its_mark_and_no_header_its_id(server: Server, monkeypatch: pytest.MonkeyPatch):
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    class Recording(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+        def intercept_unary_unary(self, continuation, details, request):
+            seen.append((details.method.rpartition("/")[2], dict(details.metadata or ())))
+            return continuation(details, request)
+
+        intercept_stream_stream = intercept_unary_unary
+
+    channel = grpc.insecure_channel
+    monkeypatch.setattr(grpc, "insecure_channel", lambda *a, **k: grpc.intercept_channel(channel(*a, **k), Recording()))
+    ids = []
+    with connect(server.address) as service:
+        for streaming in (False, True):
+            with service.open("thermal_mass", streaming=streaming) as session:
+                ids.append(session.session_id)
+                session.do_step({"power": 1.0})
+                session.snapshot()
+    of_sessions = {(method, metadata[SESSION_KEY]) for method, metadata in seen if SESSION_KEY in metadata}
+    assert of_sessions >= {(method, session_mark(ids[0])) for method in ("Open", "DoStep", "Snapshot", "Close")}
+    assert of_sessions >= {(method, session_mark(ids[1])) for method in ("Open", "Run", "Close")}
+    assert {method for method, metadata in seen if SESSION_KEY not in metadata} == {"ListModels", "GetModel"}
+    assert not any(name in str(metadata) for name in ids for _, metadata in seen)
