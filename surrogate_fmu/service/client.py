@@ -24,6 +24,7 @@ from surrogate_fmu.service.conversion import Batching, Value
 from surrogate_fmu.service.many import StepsResult, step_many
 from surrogate_fmu.service.recovery import Patience, Recovery
 from surrogate_fmu.service.remote_session import RemoteSession
+from surrogate_fmu.service.routing import SESSION_KEY, session_mark
 from surrogate_fmu.service.status import error_of
 from surrogate_fmu.service.tls import channel_credentials
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
@@ -283,12 +284,17 @@ class Service:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def metadata_of(self, session_id: str) -> tuple[tuple[str, str], ...]:
+        """What goes with a call of a session: a proxy may send calls of equal marks to one server."""
+        return (*self.metadata, (SESSION_KEY, session_mark(session_id))) if session_id else self.metadata
+
     def call(self, method: Any, request: Any, wait_for_ready: bool = False) -> Any:
         """Send a request once; the reply, or the error behind its status."""
         if self._closed:
             raise ServiceError(f"the connection to {self.target} is closed; connect again")
         try:
-            return method(request, timeout=self.timeout_s, wait_for_ready=wait_for_ready, metadata=self.metadata)
+            metadata = self.metadata_of(getattr(request, "new_session_id", "") or getattr(request, "session_id", ""))
+            return method(request, timeout=self.timeout_s, wait_for_ready=wait_for_ready, metadata=metadata)
         except grpc.RpcError as error:
             raise error_of(error, self.target) from error
 

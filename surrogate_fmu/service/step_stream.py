@@ -37,7 +37,9 @@ class StepStream:
         """Send a step."""
         if self._replies is None:
             self._requests = queue.SimpleQueue()
-            self._replies = self._service.stub.Run(iter(self._requests.get, None), metadata=self._service.metadata)
+            self._replies = self._service.stub.Run(
+                iter(self._requests.get, None), metadata=self._service.metadata_of(request.session_id)
+            )
             self._over = threading.Event()
             threading.Thread(target=self._watch, args=(self._replies, self._over), name="step-stream", daemon=True).start()
         self._requests.put(request)
