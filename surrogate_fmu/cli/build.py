@@ -114,7 +114,7 @@ def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig", targ
     }
     if target is not None:
         return build_remote_fmu(bundle, target, output, **options), REMOTE_HOST_NEEDS
-    path = build_python_fmu(bundle, output, **options)
+    path = build_python_fmu(bundle, output, ensemble=config.ensemble, quantiles=config.quantiles, **options)
     return path, SURROGATE_HOST_NEEDS
 
 

@@ -1,5 +1,6 @@
 """Building FMUs that run in the host's Python, through the library of PythonFMU (FMI 2.0) or PythonFMU3 (FMI 3.0)."""
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -12,7 +13,7 @@ from surrogate_fmu.bundle.archive import Bundle, archive_bytes
 from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.documentation import plant_page, surrogate_page
-from surrogate_fmu.fmu.interface import LONG_MAX, surrogate_interface
+from surrogate_fmu.fmu.interface import INTEGER_MAX, LONG_MAX, ensemble_statistics, surrogate_interface
 from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_plant, describe_surrogate
 from surrogate_fmu.fmu.package import MODEL_DESCRIPTION, write_fmu
 from surrogate_fmu.fmu.provenance import DISTRIBUTION, guid_of, license_texts, package_version
@@ -82,6 +83,8 @@ def build_python_fmu(
     external_latents: bool = False,
     model_identifier: str | None = None,
     fmi: FmiVersion = FmiVersion.V2,
+    ensemble: int = 1,
+    quantiles: tuple[float, ...] = BuildConfig.quantiles,
 ) -> Path:
     """Build the FMU of a bundle; equal bundles, options and versions give equal bytes.
 
@@ -91,6 +94,8 @@ def build_python_fmu(
         external_latents: add the inputs `z[1]`, `z[2]`, ... for z_mode = external.
         model_identifier: name of the binaries; None takes the bundle's name.
         fmi: version of the standard.
+        ensemble: members that step together; with 2 and more, outputs gain `<name>.mean`, `.std` and quantiles.
+        quantiles: of the members.
 
     Raises:
         BuildError: PythonFMU, or PythonFMU3 for FMI 3.0, is not installed, or the options cannot be used.
@@ -99,11 +104,15 @@ def build_python_fmu(
     slave = _Slave(
         "fmu.python.bundle_slave",
         "BundleSlave",
-        {"bundle_name": bundle_name},
+        {"bundle_name": bundle_name, "members": ensemble, "quantiles": quantiles},
         {bundle_name: archive_bytes(bundle)},
         SURROGATE_HOST_NEEDS,
     )
-    return _build_surrogate(bundle, slave, path, Backend.PYTHON, external_latents, model_identifier, fmi)
+    try:
+        config = BuildConfig(Backend.PYTHON, external_latents, model_identifier, fmi, (), ensemble, quantiles)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+    return _build_surrogate(bundle, slave, path, config)
 
 
 def build_remote_fmu(
@@ -135,7 +144,11 @@ def build_remote_fmu(
         {"manifest.json": bundle.manifest.to_json().encode()},
         REMOTE_HOST_NEEDS,
     )
-    return _build_surrogate(bundle, slave, path, Backend.REMOTE, external_latents, model_identifier, fmi)
+    try:
+        config = BuildConfig(Backend.REMOTE, external_latents, model_identifier, fmi)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
+    return _build_surrogate(bundle, slave, path, config)
 
 
 @dataclass(frozen=True)
@@ -156,31 +169,22 @@ class _Slave:
     host_needs: Sequence[str]
 
 
-def _build_surrogate(
-    bundle: Bundle,
-    slave: _Slave,
-    path: Path,
-    backend: Backend,
-    external_latents: bool,
-    model_identifier: str | None,
-    fmi: FmiVersion,
-) -> Path:
+def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildConfig) -> Path:
     manifest, version = bundle.manifest, package_version()
+    name, fmi, external_latents = config.model_identifier or manifest.name, config.fmi, config.external_latents
     try:
-        config = BuildConfig(
-            backend, external_latents=external_latents, model_identifier=model_identifier or manifest.name, fmi=fmi
-        )
+        dataclasses.replace(config, model_identifier=name)  # the manifest's name is looked at as one that was given
     except ValueError as error:
         raise BuildError(str(error)) from error
-    name = config.model_identifier or manifest.name
     runtime = _runtime(fmi)
     sources = import_closure([f"surrogate_fmu.{slave.module}", f"{_SLAVES}.{runtime.wrapper.shell[0]}"])
     attributes = {**slave.attributes, "external_latents": external_latents}
     digest = _digest([bundle.digest, name, json.dumps(attributes, sort_keys=True), version], sources, runtime)
     package = f"surrogate_fmu_{digest[:_DIGITS]}"
-    scalars = None
-    if fmi is FmiVersion.V3:
-        scalars = surrogate_interface(manifest, external_latents, arrays=True, seed_max=LONG_MAX)
+    statistics = ensemble_statistics(config.ensemble, config.quantiles)
+    arrays = fmi is FmiVersion.V3
+    seed_max = (LONG_MAX if arrays else INTEGER_MAX) - (config.ensemble - 1)  # member m has the seed + m
+    scalars = surrogate_interface(manifest, external_latents, statistics, arrays, seed_max)
     description = describe_surrogate(
         manifest,
         guid_of(digest),

@@ -37,7 +37,7 @@ class Platform(StrEnum):
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """Options of a build; those below `fmi` are the native backend's.
+    """Options of a build; platforms, sources and float64 are the native backend's, ensembles not the remote one's.
 
     Attributes:
         backend: what computes the step.
@@ -75,7 +75,7 @@ class BuildConfig:
             raise ValueError(f"platforms {[str(p) for p in self.platforms]} name one twice")
         native_only = {
             "platforms": bool(self.platforms),
-            "ensemble": self.ensemble > 1,
+            "ensemble": self.ensemble > 1 and self.backend is not Backend.PYTHON,
             "with_sources": self.with_sources,
             "float64": self.float64,
         }

@@ -117,6 +117,19 @@ def surrogate_interface(
     return _numbered(manifest.variables, own, extras)
 
 
+def ensemble_statistics(members: int, quantiles: Sequence[float]) -> dict[str, bool]:
+    """What an ensemble tells of each output, by name: whether it is a difference. Nothing for one member."""
+    if members == 1:
+        return {}
+    return {"mean": False, "std": True} | {_quantile_name(quantile): False for quantile in quantiles}
+
+
+def _quantile_name(quantile: float) -> str:
+    """0.05 is q05, 0.5 is q50, 0.025 is q02_5."""
+    whole, _, part = f"{100 * quantile:.6f}".rstrip("0").rstrip(".").partition(".")
+    return f"q{whole:0>2}" + (f"_{part}" if part else "")
+
+
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     own = [scalar for variable in variables for scalar in _scalars_of(variable)]

@@ -26,6 +26,7 @@ from surrogate_fmu.runtime.values import ConditionValues, Value
 
 _FEW = 100  # numbers that are read sooner as a list than one tensor operation takes
 _FEW_ROWS = 4  # rows that are read sooner one by one than as arrays
+_LARGER_SIZES = (16, 64, 256)
 _PROBES = 4  # orders of the rows that the check of reproducible batches tries
 
 
@@ -66,10 +67,11 @@ class Stepper:
         manifest: of the bundle.
         bundle_digest: its SHA-256.
         values: reads and checks values by name.
-        reproducible_batch: rows of a batch whose results do not depend on what is in the other rows. A model below 160 kB
-            with few numbers takes 16 (a fifth to a half more time than one row), one below 1 MB takes 4, a larger one is run
-            row by row. It depends on the bundle and the argument alone, unless a check finds that the place of a row in the
-            batch changes its bits: then it is 1.
+        reproducible_batch: the least rows of a batch whose results do not depend on what is in the other rows. A model below
+            1 MB with few numbers takes 4 (a fifth to a half more time than one row), a larger one is run row by row. It
+            depends on the bundle and the argument alone, unless a check finds that the place of a row in the batch changes its
+            bits: then it is 1.
+        reproducible_sizes: that size, and larger ones whose rows the check found to have the same bits; ascending.
     """
 
     def __init__(self, bundle: Bundle, device: str = "cpu", reproducible_batch: int | None = None) -> None:
@@ -83,7 +85,9 @@ class Stepper:
         self._condition_box = DomainBox(self.manifest, self.manifest.condition)
         self._output_box = DomainBox(self.manifest, self.manifest.outputs)
         self._rows = Rows(self.manifest, self._device)
-        self.reproducible_batch = self._check_batch(reproducible_batch or _batch_for(bundle))
+        size = reproducible_batch or _batch_for(bundle)
+        self.reproducible_sizes = self._check_sizes(size, () if reproducible_batch or size == 1 else _LARGER_SIZES)
+        self.reproducible_batch = self.reproducible_sizes[0]
 
     def declared(self) -> RunState:
         """A run before its start, with the start values of the manifest."""
@@ -246,6 +250,19 @@ class Stepper:
                 results |= zip(some, self._advance_rows([plans[place] for place in some], batch or len(some)), strict=True)
         return [results[place] for place in range(len(plans))]
 
+    def advance_reproducibly(self, plans: Sequence[StepPlan]) -> list[RunState | SurrogateError]:
+        """Take the steps of many runs with equal bits whatever the other plans are, in as few calls as that allows.
+
+        Args:
+            plans: of different runs.
+
+        Returns:
+            For each plan the new state, or why there is none.
+        """
+        count = len(plans)
+        size = next((size for size in self.reproducible_sizes if size >= count), self.reproducible_sizes[-1])
+        return self.advance(plans, size)
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _advance_or_refuse(self, plan: StepPlan) -> RunState | SurrogateError:
@@ -339,32 +356,44 @@ class Stepper:
     def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor if self._device.type == "cpu" else tensor.to(self._device)
 
-    def _check_batch(self, size: int) -> int:
-        """The size, or 1 if the place of a row in a batch of this size changes its bits."""
+    def _check_sizes(self, size: int, larger: Sequence[int]) -> tuple[int, ...]:
+        """The size, or 1 if the place of a row in a batch of it changes its bits; and those larger ones that give the same bits."""
         if size == 1:
-            return 1
+            return (1,)
         random = np.random.default_rng(0)
-        manifest = self.manifest
+        manifest, count = self.manifest, max((size, *larger))
         low = np.array([manifest.domain[v.name].min for v in manifest.condition for _ in range(v.size)], np.float64)
         high = np.array([manifest.domain[v.name].max for v in manifest.condition for _ in range(v.size)], np.float64)
-        x = torch.from_numpy((low + (high - low) * random.random((size, len(low)))).astype(np.float32)).to(self._device)
-        z = torch.from_numpy(random.standard_normal((size, manifest.latent_dim), np.float32)).to(self._device)
+        x = torch.from_numpy((low + (high - low) * random.random((count, len(low)))).astype(np.float32)).to(self._device)
+        z = torch.from_numpy(random.standard_normal((count, manifest.latent_dim), np.float32)).to(self._device)
         with self._inference:
-            _, start = self._initial(x, z)
-            y, h = self._forward(x, z, start)
+            _, h = self._initial(x, z)
+
+            def step(rows: torch.Tensor) -> list[torch.Tensor]:
+                return [part.nan_to_num() for part in self._forward(x[rows], z[rows], h[rows])]
+
+            def same(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor], order: torch.Tensor) -> bool:
+                return all(torch.equal(one[order], other) for one, other in zip(first, second, strict=True))
+
+            rows = torch.arange(size, device=self._device)
+            expected = step(rows)
             for _ in range(_PROBES):
                 order = torch.from_numpy(random.permutation(size)).to(self._device)
-                other_y, other_h = self._forward(x[order].contiguous(), z[order].contiguous(), start[order].contiguous())
-                if not (_same(other_y, y[order]) and _same(other_h, h[order])):
-                    return 1
-        return size
+                if not same(expected, step(rows[order]), order):
+                    return (1,)
+            sizes = [size]
+            for more in larger:
+                order = torch.from_numpy(random.permutation(more)).to(self._device)
+                places = torch.argsort(order)[:size]  # where the first rows went
+                if not all(torch.equal(one, other[places]) for one, other in zip(expected, step(order), strict=True)):
+                    break
+                sizes.append(more)
+        return tuple(sizes)
 
 
 def _batch_for(bundle: Bundle) -> int:
     manifest = bundle.manifest
     numbers = manifest.condition_dim + manifest.latent_dim + manifest.hidden_dim + manifest.output_dim
-    if len(bundle.payload) < 160_000 and numbers <= 512:
-        return 16
     return 4 if len(bundle.payload) < 1_000_000 and numbers <= 512 else 1
 
 
@@ -386,7 +415,3 @@ def _next_state(plan: StepPlan, outputs: tuple[float, ...], hidden: Any, distanc
 
 def _not_finite(call: str) -> SessionError:
     return SessionError(f"{call}: the generator gave values that are not finite; the state is as before")
-
-
-def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
-    return torch.equal(first.nan_to_num(), second.nan_to_num())

@@ -124,9 +124,10 @@ class Batcher:
         return outcomes
 
     def _call(self, plans: Sequence[StepPlan], batching: Batching) -> Sequence[Outcome]:
-        size = self._stepper.reproducible_batch if batching is Batching.REPRODUCIBLE else 0
         try:
-            return self._stepper.advance(plans, size)
+            if batching is Batching.REPRODUCIBLE:
+                return self._stepper.advance_reproducibly(plans)
+            return self._stepper.advance(plans)
         except Exception as error:
             failure = SurrogateError(f"the generator failed ({type(error).__name__}: {error}); the state is as before")
             failure.__cause__ = error

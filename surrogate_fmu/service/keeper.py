@@ -311,11 +311,17 @@ class SessionKeeper:
             raise ServiceDrainingError("the service stops and takes no new work; call again, it or another one will be there", 0.5)
 
     async def _add(self, model: ServedModel, terms: Terms, moment: Moment) -> Opened:
+        taken = OpenConflictError(f"the session id {shown(terms.session_id)!r} is taken; choose another one, at random")
+        if self.table.is_anothers(terms.session_id, terms.owner):
+            raise taken
         self.table.check_room(terms.owner)
         session = ServedSession(model, terms, moment)
         if self._store is not None:
             lost = await self._store.save([self._stored(session, moment)])
             if lost:
+                stored = await self._store.load(terms.session_id)
+                if stored is not None and self._read(stored)[1].owner != terms.owner:
+                    raise taken
                 raise ConcurrentCallError(
                     f"another server opens the session {shown(terms.session_id)!r} at this moment; call again"
                 )

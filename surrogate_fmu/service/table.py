@@ -51,6 +51,11 @@ class SessionTable:
         self._sessions.move_to_end(session_id)
         return session
 
+    def is_anothers(self, session_id: str, owner: str) -> bool:
+        """Whether another owner has a session of this id in memory."""
+        session = self._sessions.get(session_id)
+        return session is not None and session.terms.owner != owner
+
     def missing(self, session_id: str) -> NotServedError:
         """Why there is no such session, as the error to raise."""
         time_to_live_s = self._ended.get(session_id)
@@ -89,6 +94,7 @@ class SessionTable:
             ServiceFullError: a limit is reached.
         """
         terms = session.terms
+        assert terms.session_id not in self._sessions
         self.check_room(terms.owner)
         session.used_at = self._clock()
         self._sessions[terms.session_id] = session

@@ -1,6 +1,7 @@
 """The caller's trace, as W3C Trace Context carries it in the header `traceparent`, so that logs and spans join it."""
 
 import contextlib
+import importlib
 import re
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -35,8 +36,9 @@ def traced(call: str, metadata: Sequence[tuple[str, Any]] | None) -> Iterator[No
         if not _HAS_TELEMETRY:
             yield
             return
-        from opentelemetry import propagate, trace
-
+        # looked up by name: the packages of opentelemetry share one namespace, which type checkers do not follow
+        propagate: Any = importlib.import_module("opentelemetry.propagate")
+        trace: Any = importlib.import_module("opentelemetry.trace")
         context = propagate.extract({name: value for name, value in metadata or () if isinstance(value, str)})
         with trace.get_tracer("surrogate_fmu.service").start_as_current_span(call, context=context, kind=trace.SpanKind.SERVER):
             yield

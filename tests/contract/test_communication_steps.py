@@ -51,13 +51,14 @@ CASES = [
 @pytest.fixture(scope="module")
 def fmus(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("steps")
-    built = {"Python FMU": build_python_fmu(toy_bundle, folder / "thermal_mass.fmu")}
+    built = {}
     for fmi in FmiVersion:
+        built[f"Python FMU {fmi}"] = build_python_fmu(toy_bundle, folder / f"python_{fmi}.fmu", fmi=fmi)
         built[f"native FMU {fmi}"] = build_native_fmu(toy_bundle, folder / f"thermal_mass_{fmi}.fmu", BuildConfig(fmi=fmi))
     return built
 
 
-@pytest.fixture(params=["session", "Python FMU", *(f"native FMU {fmi}" for fmi in FmiVersion)])
+@pytest.fixture(params=["session", *(f"{kind} FMU {fmi}" for kind in ("Python", "native") for fmi in FmiVersion)])
 def step(request: pytest.FixtureRequest, toy_bundle: Bundle, fmus: dict[str, Path]) -> Step:
     if request.param == "session":
 

@@ -98,7 +98,7 @@ def test_build_takes_torchscript_that_was_trained_elsewhere(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--backend", "python", "--ensemble", 3, "--float64"), "ensemble, float64 are for the native backend"),
+        (("--backend", "python", "--with-sources", "--float64"), "with_sources, float64 are for the native backend"),
         (("--platform", "amiga"), "amiga.*linux-x86_64, .* and all"),
         (("--ensemble", 0), "ensemble 0"),
         (("--quantiles", "0.5"), "quantiles are over the members"),

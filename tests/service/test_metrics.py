@@ -129,3 +129,22 @@ def test_the_callers_trace_reaches_the_log(server: Server, monkeypatch: pytest.M
         service.stub.Snapshot(request, metadata=[("traceparent", PARENT)])
         service.stub.Snapshot(request)
     assert seen[-2:] == [TRACE, ""]
+
+
+def test_a_span_joins_the_callers_trace(server: Server):
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    with connect(server.address) as service:
+        session = service.open(MODEL)
+        service.stub.DoStep(step_request(session.session_id, 1), metadata=[("traceparent", PARENT)])
+        service.stub.DoStep(step_request(session.session_id, 2))
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "DoStep" and span.kind is trace.SpanKind.SERVER
+    assert f"{span.context.trace_id:032x}" == TRACE and span.parent is not None

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.errors import AccessError, ConfigError, NotServedError, ServiceError
+from surrogate_fmu.errors import AccessError, ConfigError, NotServedError, OpenConflictError, ServiceError
 from surrogate_fmu.service.access import TokenFile, check_transport
 from surrogate_fmu.service.client import connect
 from surrogate_fmu.service.config import ServeConfig
@@ -68,6 +68,30 @@ def test_a_session_belongs_to_its_owner(toy_bundle: Bundle, token_file: Path, ca
             assert refusal(stub.ListModels, pb.ListModelsRequest())[:2] == (grpc.StatusCode.UNAUTHENTICATED, "AccessError")
     for secret in (ALICE, BOB, "a token that nobody has", session.session_id or "-" * 32):
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("store", ["none", "sqlite"])
+def test_an_id_that_is_taken_does_not_take_the_session(toy_bundle: Bundle, token_file: Path, tmp_path: Path, store: str):
+    url = "none" if store == "none" else f"sqlite:///{tmp_path}/sessions.db"
+    config = ServeConfig(listen="127.0.0.1:0", token_file=token_file, store=url)
+    with (
+        Server([toy_bundle], config) as server,
+        connect(server.address, token=ALICE) as alice,
+        connect(server.address, token=BOB) as bob,
+        alice.open(MODEL, seed=3) as session,
+        bob.open(MODEL, seed=3) as own,
+    ):
+        session.do_step({"power": 1.0})
+        snapshot = bob.stub.Snapshot(pb.SnapshotRequest(session_id=own.session_id), metadata=bob.metadata).snapshot
+        for call, request in (
+            (bob.stub.Open, pb.OpenRequest(session_id=session.session_id, model_name=MODEL, seed=3)),
+            (bob.stub.Restore, pb.RestoreRequest(snapshot=snapshot, new_session_id=session.session_id)),
+        ):
+            with pytest.raises(OpenConflictError, match="is taken; choose another one"):
+                bob.call(call, request)
+            if store == "sqlite":
+                server.table.drop(session.session_id)  # from then on it is in the store alone
+        assert session.do_step() and session.step_index == 2
 
 
 def test_the_token_file(token_file: Path, caplog: pytest.LogCaptureFixture):

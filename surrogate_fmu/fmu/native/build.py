@@ -13,7 +13,7 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.documentation import surrogate_page
-from surrogate_fmu.fmu.interface import INTEGER_MAX, Scalar, surrogate_interface
+from surrogate_fmu.fmu.interface import INTEGER_MAX, Scalar, ensemble_statistics, surrogate_interface
 from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_surrogate
 from surrogate_fmu.fmu.native.compile import CSources, compile_library
 from surrogate_fmu.fmu.native.platforms import TARGETS, this_platform
@@ -126,18 +126,10 @@ def _plan(manifest: Manifest, config: BuildConfig) -> _Plan:
         raise BuildError(str(error)) from error
     largest = _SEED_MAX if config.fmi is FmiVersion.V3 else INTEGER_MAX
     seed_max = largest - (config.ensemble - 1)  # member m has the seed + m
-    statistics = {}
-    if config.ensemble > 1:
-        statistics = {"mean": False, "std": True} | {_quantile_name(q): False for q in config.quantiles}
+    statistics = ensemble_statistics(config.ensemble, config.quantiles)
     arrays = config.fmi is FmiVersion.V3
     scalars = surrogate_interface(manifest, config.external_latents, statistics, arrays, seed_max)
     return _Plan(manifest, config, name, scalars, seed_max)
-
-
-def _quantile_name(quantile: float) -> str:
-    """0.05 is q05, 0.5 is q50, 0.025 is q02_5."""
-    whole, _, part = f"{100 * quantile:.6f}".rstrip("0").rstrip(".").partition(".")
-    return f"q{whole:0>2}" + (f"_{part}" if part else "")
 
 
 def _c_sources(plan: _Plan, lowered: Lowered) -> CSources:

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from surrogate_fmu.bundle.archive import Bundle, read_bundle
 from surrogate_fmu.bundle.torchscript import load_generator
-from surrogate_fmu.fmu.python.surrogate_slave import SurrogateSlave
+from surrogate_fmu.fmu.interface import ensemble_statistics
+from surrogate_fmu.fmu.python.surrogate_slave import SlaveSession, SurrogateSlave
 from surrogate_fmu.manifest import Manifest, ZMode
+from surrogate_fmu.runtime.ensemble_session import EnsembleSession
 from surrogate_fmu.runtime.session import Session
 
 
@@ -16,9 +18,11 @@ class BundleSlave(SurrogateSlave):
 
     Attributes:
         bundle_name: file name of the bundle in the resources.
+        quantiles: of the members of an ensemble.
     """
 
     bundle_name: ClassVar[str]
+    quantiles: ClassVar[tuple[float, ...]] = ()
 
     _bundles: ClassVar[dict[str, Bundle]] = {}  # one entry: this copy of the package serves one FMU
 
@@ -29,5 +33,16 @@ class BundleSlave(SurrogateSlave):
             self._bundles[self.bundle_name] = bundle
         return self._bundles[self.bundle_name].manifest
 
-    def _open(self, seed: int, z_mode: ZMode, domain_policy: Any, parameters: Mapping[str, Any], device: str) -> Session:
-        return Session(self._bundles[self.bundle_name], seed, z_mode, domain_policy, parameters, device)
+    def _open(self, seed: int, z_mode: ZMode, domain_policy: Any, parameters: Mapping[str, Any], device: str) -> SlaveSession:
+        bundle = self._bundles[self.bundle_name]
+        if self.members > 1:
+            return EnsembleSession(bundle, self.members, self.quantiles, seed, z_mode, domain_policy, parameters, device)
+        return Session(bundle, seed, z_mode, domain_policy, parameters, device)
+
+    def _statistics(self) -> Mapping[str, bool]:
+        return ensemble_statistics(self.members, self.quantiles)
+
+    def _tell_statistics(self) -> None:
+        if isinstance(self._session, EnsembleSession):
+            numbers = self._session.statistics().ravel().tolist()
+            self._table.reals.update((reference, numbers[place]) for reference, place in self._told)

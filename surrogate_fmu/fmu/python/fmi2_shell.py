@@ -1,11 +1,12 @@
 """A Python FMU as the library of PythonFMU calls it: FMI 2.0."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pythonfmu.enums import Fmi2Status
 from pythonfmu.fmi2slave import Fmi2Slave
 
-from surrogate_fmu.fmu.interface import Scalar, surrogate_interface
+from surrogate_fmu.fmu.interface import INTEGER_MAX, Scalar, surrogate_interface
 from surrogate_fmu.manifest import Manifest
 
 
@@ -20,6 +21,8 @@ class Fmi2Shell(Fmi2Slave):  # type: ignore[misc]
     }
 
     @classmethod
-    def interface(cls, manifest: Manifest, external_latents: bool) -> tuple[Scalar, ...]:
+    def interface(
+        cls, manifest: Manifest, external_latents: bool, statistics: Mapping[str, bool], members: int
+    ) -> tuple[Scalar, ...]:
         """The scalars of the model description."""
-        return surrogate_interface(manifest, external_latents)
+        return surrogate_interface(manifest, external_latents, statistics, seed_max=INTEGER_MAX - (members - 1))

@@ -4,7 +4,7 @@ PythonFMU3's own table of variables is not used: its setter of arrays fails with
 references but 0, 1, 2, ...; the library calls the methods below with the references of the model description.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -32,18 +32,24 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
     _elements: ClassVar[dict[int, list[int]]] = {}  # references of the elements by that of their array
 
     @classmethod
-    def interface(cls, manifest: Manifest, external_latents: bool) -> tuple[Scalar, ...]:
+    def interface(
+        cls, manifest: Manifest, external_latents: bool, statistics: Mapping[str, bool], members: int
+    ) -> tuple[Scalar, ...]:
         """The variables of the model description, elements of arrays one by one."""
         scalars: list[Scalar] = []
         next_reference = -1
-        for variable in surrogate_interface(manifest, external_latents, arrays=True, seed_max=LONG_MAX):
+        seed_max = LONG_MAX - (members - 1)
+        for variable in surrogate_interface(manifest, external_latents, statistics, True, seed_max):
             if not variable.shape:
                 scalars.append(variable)
                 continue
             references = list(range(next_reference, next_reference - variable.size, -1))
             next_reference -= variable.size
             cls._elements[variable.value_reference] = references
-            scalars += [replace(variable, shape=(), value_reference=reference) for reference in references]
+            scalars += [
+                replace(variable, shape=(), value_reference=reference, offset=variable.offset + place)
+                for place, reference in enumerate(references)
+            ]
         return tuple(scalars)
 
     def get_float64(self: Any, vrs: list[int]) -> list[float]:

@@ -32,24 +32,28 @@ class SurrogateSlave(Slave):
 
     Attributes:
         external_latents: whether the FMU has the inputs `z`.
-        interface: (manifest, external_latents) -> the scalars, elements of arrays one by one; from the shell.
+        interface: (manifest, external_latents, statistics, members) -> the scalars, elements of arrays one by one; from the
+            shell.
+        members: that step together; 1 for no ensemble.
     """
 
     external_latents: ClassVar[bool]
     interface: ClassVar[Any]
+    members: ClassVar[int] = 1
 
     def __init__(self, **kwargs: Any) -> None:
         try:
             manifest = self._load(kwargs["resources"])
         except SurrogateError as error:
             raise fatal_refusal(error, self.prefix) from None
-        interface = self.interface(manifest, self.external_latents)
+        interface = self.interface(manifest, self.external_latents, self._statistics(), self.members)
         shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
         super().__init__(interface, shapes, manifest.step_size, **kwargs)
         self._roles = {scalar.role: scalar.value_reference for scalar in interface if scalar.role is not None}
         self._latents = [scalar.value_reference for scalar in interface if scalar.role is Role.LATENT]
         self._booleans, self._in_domain = self._table.values[Kind.BOOLEAN], self._roles[Role.IN_DOMAIN]
         self._distance = self._roles[Role.DOMAIN_DISTANCE]
+        self._told = [(s.value_reference, s.offset) for s in interface if s.role is Role.STATISTIC]
         self._session: SlaveSession | None = None
         self._z_mode = ZMode.SAMPLED
         self._was_in_domain = True
@@ -62,6 +66,13 @@ class SurrogateSlave(Slave):
         Raises:
             SurrogateError: there is something wrong with the FMU, and it cannot be instantiated.
         """
+
+    def _statistics(self) -> Mapping[str, bool]:
+        """What is told of each output over the members, by name: whether it is a difference."""
+        return {}
+
+    def _tell_statistics(self) -> None:
+        """Put them into the table."""
 
     @abc.abstractmethod
     def _open(self, seed: int, z_mode: ZMode, domain_policy: Any, parameters: Mapping[str, Any], device: str) -> SlaveSession:
@@ -106,6 +117,7 @@ class SurrogateSlave(Slave):
 
     def _after_outputs(self) -> None:
         assert self._session is not None
+        self._tell_statistics()
         distance = self._session.domain_distance
         in_domain = distance == 0.0
         self._table.reals[self._distance] = distance

@@ -124,7 +124,7 @@ class _BatchingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Batching.Val
     BATCHING_UNSPECIFIED: _Batching.ValueType  # 0
     """The default, BATCHING_REPRODUCIBLE."""
     BATCHING_REPRODUCIBLE: _Batching.ValueType  # 1
-    """In batches of one fixed size, padded: equal bits, whoever else is served."""
+    """In batches of fixed sizes, padded, that give a row the same bits: equal bits, whoever else is served."""
     BATCHING_THROUGHPUT: _Batching.ValueType  # 2
     """In batches of any size: the last digit of float32 depends on who else is served."""
 
@@ -134,7 +134,7 @@ class Batching(_Batching, metaclass=_BatchingEnumTypeWrapper):
 BATCHING_UNSPECIFIED: Batching.ValueType  # 0
 """The default, BATCHING_REPRODUCIBLE."""
 BATCHING_REPRODUCIBLE: Batching.ValueType  # 1
-"""In batches of one fixed size, padded: equal bits, whoever else is served."""
+"""In batches of fixed sizes, padded, that give a row the same bits: equal bits, whoever else is served."""
 BATCHING_THROUGHPUT: Batching.ValueType  # 2
 """In batches of any size: the last digit of float32 depends on who else is served."""
 Global___Batching: _TypeAlias = Batching  # noqa: Y015
@@ -290,7 +290,7 @@ class Model(_message.Message):
     hidden_dim: _builtins.int
     """Size of its state between two steps [numbers of float32]."""
     reproducible_batch: _builtins.int
-    """Rows of every batch under BATCHING_REPRODUCIBLE. Equal bits need equal digest, batch, torch and kind of processor."""
+    """Least rows of a batch under BATCHING_REPRODUCIBLE. Equal bits need equal digest, batch, torch and kind of processor."""
     def __init__(
         self,
         *,

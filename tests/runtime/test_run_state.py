@@ -1,0 +1,70 @@
+"""A run as bytes: every bit comes back, and what is no run is refused."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surrogate_fmu.errors import SnapshotError
+from surrogate_fmu.manifest import DomainPolicy, ZMode
+from surrogate_fmu.runtime.run_state import RunState, decode_run, encode_run
+from tests.toy import MANIFEST
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def tuples(size: int) -> st.SearchStrategy[tuple[float, ...]]:
+    return st.tuples(*[NUMBERS] * size)
+
+
+RUNS = st.builds(
+    RunState,
+    seed=st.integers(0, 2**63 - 1),
+    z_mode=st.sampled_from(list(ZMode)),
+    domain_policy=st.sampled_from(list(DomainPolicy)),
+    condition=tuples(MANIFEST.condition_dim),
+    external_latent=tuples(MANIFEST.latent_dim),
+    step_index=st.integers(0, 2**62),
+    hidden=st.lists(
+        st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=MANIFEST.hidden_dim, max_size=MANIFEST.hidden_dim
+    ).map(lambda numbers: np.array(numbers, np.float32)),
+    outputs=tuples(MANIFEST.output_dim),
+    domain_distance=st.floats(0.0, 1e300),
+    domain_message=st.text(max_size=40),
+)
+
+
+@given(RUNS)
+def test_every_bit_comes_back(run: RunState):
+    back = decode_run(encode_run(run), MANIFEST)
+    assert back.hidden.tobytes() == run.hidden.tobytes()
+    assert [str(a) for a in back._replace(hidden=None)] == [str(a) for a in run._replace(hidden=None)]
+    before = run._replace(hidden=None, outputs=None)
+    assert decode_run(encode_run(before), MANIFEST) == before
+
+
+@given(RUNS, st.integers(0, 2**32))
+def test_broken_bytes_are_refused_or_are_a_run(run: RunState, seed: int):
+    chance = random.Random(seed)
+    data = bytearray(encode_run(run))
+    for _ in range(chance.randrange(1, 4)):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    if chance.random() < 0.3:
+        del data[chance.randrange(len(data)) :]
+    try:
+        back = decode_run(bytes(data), MANIFEST)
+    except SnapshotError:
+        return
+    assert np.isfinite(back.condition).all() and 0 <= back.seed < 2**63 and back.step_index >= 0
+
+
+def test_what_belongs_elsewhere():
+    run = RunState(1, ZMode.MEAN, DomainPolicy.WARN, (0.0,) * 7, (), 3)
+    with pytest.raises(
+        SnapshotError, match=r"the snapshot has \(7, 0, 0, 0\) numbers .*restore it into a session of its own bundle"
+    ):
+        decode_run(encode_run(run), MANIFEST)
+    with pytest.raises(SnapshotError, match="the format 9, this version reads 2"):
+        decode_run(b"\x09" + encode_run(run)[1:], MANIFEST)
