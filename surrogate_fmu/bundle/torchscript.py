@@ -94,6 +94,49 @@ def load_rollout(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
         return _loaded[key]
 
 
+def export_sequence_step(bundle: Bundle) -> bytes:
+    """The generator as one TorchScript function for servers that keep the hidden state of a sequence and tell where one begins.
+
+        forward(x, z, h, start) -> (y, h')
+
+    x (batch, condition_dim), z (batch, max(1, latent_dim)), h (batch, max(1, hidden_dim)), start (batch, 1), float32. A row whose
+    start is not 0 gives the start of a run from x and the run latents of z, and h is not read; any other is one step. The columns
+    of a size that is 0 are not read, and are 0 in h'.
+
+    Raises:
+        BundleError: torch cannot read the payload, or it does not keep the contract.
+    """
+    manifest = bundle.manifest
+    check_generator(_freeze(bundle, torch.device("cpu")), manifest)
+    buffer = io.BytesIO()
+    with _DeprecationsIgnored():
+        generator = torch.jit.load(io.BytesIO(bundle.payload), map_location="cpu")  # type: ignore[no-untyped-call]
+        step = _SequenceStep(generator, manifest.run_latent_dim, manifest.latent_dim, manifest.hidden_dim)
+        torch.jit.save(torch.jit.freeze(torch.jit.script(step.eval())), buffer)
+    return _without_debug_records(buffer.getvalue())
+
+
+class _SequenceStep(torch.nn.Module):
+    def __init__(self, generator: torch.jit.ScriptModule, run_latent_dim: int, latent_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.generator = generator
+        self.run_latent_dim = run_latent_dim
+        self.latent_dim = latent_dim
+        self.hidden_dim = hidden_dim
+
+    def forward(self, x: Tensor, z: Tensor, h: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        z, h, begins = z[:, : self.latent_dim], h[:, : self.hidden_dim], start.reshape(-1, 1) != 0
+        # what a server has there before the first step of a sequence need not be finite
+        y, following = self.generator.forward(x, z, torch.where(begins, torch.zeros_like(h), h))
+        if bool(begins.any()):
+            run_latents = torch.cat([z[:, : self.run_latent_dim], torch.zeros_like(z[:, self.run_latent_dim :])], 1)
+            first_y, first_h = self.generator.initial(x, run_latents)
+            y, following = torch.where(begins, first_y, y), torch.where(begins, first_h, following)
+        if self.hidden_dim == 0:
+            following = torch.zeros_like(y[:, :1])
+        return y, following
+
+
 _ROLLOUT = """
 def rollout(self, x: Tensor, z: Tensor, h: Tensor) -> Tuple[Tensor, Tensor]:
     outputs: List[Tensor] = []

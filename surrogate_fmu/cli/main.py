@@ -9,7 +9,7 @@ from importlib import metadata
 
 from surrogate_fmu.errors import SurrogateError
 
-VERBS = ("record", "train", "build", "verify", "serve", "top", "inspect")
+VERBS = ("record", "train", "build", "verify", "serve", "top", "rollout", "export", "inspect")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _READER_GONE = 141  # 128 + SIGPIPE
 
@@ -19,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="surrogate-fmu",
         description="Record a slow co-simulation component, train a conditional generator on it, and put it in its place.",
-        epilog="The usual order: record, train, build, verify; serve and top for gRPC; inspect looks into any file made here.",
+        epilog="The usual order: record, train, build, verify; serve and top for gRPC; inspect looks into any file.",
     )
     parser.add_argument("--version", action="version", version=f"surrogate-fmu {metadata.version('surrogate-fmu')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
