@@ -202,6 +202,18 @@ class SessionKeeper:
             raise self.table.missing(session_id)
         return session
 
+    async def read(self, session_id: str, owner: str) -> ServedSession:
+        """The session as it stands, read again from the store where another server may have stepped it.
+
+        Raises:
+            NotServedError, SessionEvictedError: as `find`.
+            StoreError: the store cannot be read.
+        """
+        session = await self.find(session_id, owner)
+        if session.busy is None:
+            await self._reload(session)
+        return session
+
     def holds(self, session: ServedSession) -> bool:
         """Whether the session is in memory; marks it as used."""
         return self.table.get(session.terms.session_id, session.terms.owner) is session
@@ -330,14 +342,23 @@ class SessionKeeper:
         self._observe("opened", model.name)
         return Opened(session, moment, found=False, resumed=False)
 
+    async def _opened_elsewhere(self, wanted: ServedSession) -> Opened:
+        """The session that another server, or a write whose answer was lost, stored since it was looked for."""
+        terms = wanted.terms
+        found = await self._lookup(terms.session_id, terms.owner)
+        equal = found is not None and found.model is wanted.model and found.terms.opened == terms.opened
+        if found is None or not equal or found.moment.run.step_index < wanted.moment.run.step_index:
+            raise ConcurrentCallError(f"another server opens the session {shown(terms.session_id)!r} at this moment; call again")
+        return Opened(found, found.moment, found=True, resumed=False)
+
     async def _replace(self, session: ServedSession, moment: Moment) -> None:
         if session.busy is not None:
             raise ConcurrentCallError(f"another call steps the session {shown(session.terms.session_id)!r}; call again")
         if self._store is not None:
-            lost = await self._store.save([self._stored(session, moment)])
-            if lost:
+            row = self._stored(session, moment)
+            if await self._store.save([row]):
                 raise ConcurrentCallError(f"another server steps the session {shown(session.terms.session_id)!r}; call again")
-            session.version += 1
+            session.version = row.version
         session.moment = moment
         session.rest()
 
@@ -358,11 +379,18 @@ class SessionKeeper:
         return session
 
     async def _reload(self, session: ServedSession) -> bool:
-        """Read a session again that another server stepped; whether there was news."""
+        """Read a session again that another server stepped; whether there was news.
+
+        Raises:
+            NotServedError: it is not stored any more; another server closed it.
+        """
         if self._store is None:
             return False
         stored = await self._store.load(session.terms.session_id)
-        if stored is None or stored.version <= session.version:
+        if stored is None:
+            self.table.drop(session.terms.session_id)
+            raise self.table.missing(session.terms.session_id)
+        if stored.version <= session.version:
             return False
         session.moment, session.version = self._read(stored)[2], stored.version
         session.rest()
@@ -485,14 +513,21 @@ class SessionKeeper:
         self, store: SessionStore, sessions: Sequence[ServedSession], moments: list[Moment | SurrogateError | None]
     ) -> None:
         taken = [(s, m) for s, m in zip(sessions, moments, strict=True) if isinstance(m, Moment)]
-        lost = await store.save([self._stored(session, moment) for session, moment in taken])
-        for session, moment in taken:
+        rows = [self._stored(session, moment) for session, moment in taken]
+        lost = await store.save(rows)
+        for (session, moment), row in zip(taken, rows, strict=True):
             if session.terms.session_id in lost:
-                moments[sessions.index(session)] = None
-                await self._reload(session)
+                moments[sessions.index(session)] = await self._overtaken(session)
             else:
-                session.version += 1
-                session.moment = moment
+                session.version, session.moment = row.version, moment  # not one more: it may have been read again meanwhile
+
+    async def _overtaken(self, session: ServedSession) -> SurrogateError | None:
+        """Read a session again whose step was not stored; None when it may be asked anew, or why not."""
+        try:
+            await self._reload(session)
+        except SurrogateError as error:  # of this session alone: the others of the call were stored
+            return error
+        return None
 
     async def _take_rows(
         self,

@@ -138,7 +138,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     @_answering
     async def GetSession(self, request: pb.GetSessionRequest, context: _Context) -> pb.GetSessionResponse:
         """All that can be read of a session."""
-        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        session = await self._keeper.read(request.session_id, self._access.owner(context))
         run = session.moment.run
         return pb.GetSessionResponse(
             model=session.model.message,
@@ -204,7 +204,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     @_answering
     async def Snapshot(self, request: pb.SnapshotRequest, context: _Context) -> pb.SnapshotResponse:
         """The state as bytes."""
-        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        session = await self._keeper.read(request.session_id, self._access.owner(context))
         return pb.SnapshotResponse(snapshot=self._keeper.token(session, session.moment))
 
     @_answering

@@ -80,3 +80,30 @@ def test_a_token_of_one_server_opens_at_the_other(toy_bundle: Bundle, stubs: lis
     assert reply.resumed and reply.point.step_index == 3
     step = stubs[1].DoStep(step_request(SESSION, 4))
     assert step.point.outputs["flow"].elements[0] == pytest.approx(flows(toy_bundle, 4)[-1], rel=1e-6)
+
+
+def test_sessions_of_one_call_that_another_server_closed_refuse_themselves_alone(stubs: list[Any]):
+    names = [f"one-of-many-sessions-{number}" for number in range(3)]
+    for name in names:
+        stubs[0].Open(pb.OpenRequest(session_id=name, model_name=MODEL, seed=3))
+        stubs[1].DoStep(step_request(name, 1))
+    stubs[0].Close(pb.CloseRequest(session_id=names[1]))
+    reply = stubs[1].DoSteps(pb.DoStepsRequest(session_ids=names, step_numbers=[2, 2, 2]))
+    assert list(reply.step_indices)[::2] == [2, 2]
+    assert {row: refused.error for row, refused in reply.refusals.items()} == {1: "NotServedError"}
+
+
+def test_one_session_opened_at_both_servers_is_one_session(stubs: list[Any]):
+    replies = [opened(stub) for stub in stubs]
+    assert [reply.found for reply in replies] == [False, True]
+    assert replies[0].point == replies[1].point
+    code, error, _ = refusal(stubs[1].Open, pb.OpenRequest(session_id=SESSION, model_name=MODEL, seed=4))
+    assert (code, error) == (grpc.StatusCode.ALREADY_EXISTS, "OpenConflictError")
+
+
+def test_of_two_writers_with_different_inputs_one_is_told(stubs: list[Any]):
+    opened(stubs[0])
+    stubs[1].GetSession(pb.GetSessionRequest(session_id=SESSION))
+    stubs[0].DoStep(step_request(SESSION, 1, 5.0))
+    code, error, next_step = refusal(stubs[1].DoStep, step_request(SESSION, 1, 6.0))
+    assert (code, error, next_step) == (grpc.StatusCode.ALREADY_EXISTS, "StepConflictError", 2)

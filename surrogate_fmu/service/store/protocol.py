@@ -25,10 +25,9 @@ class SessionStore(Protocol):
 
     Writes are compare-and-set: of two servers that step one session from the same version, one wins and the other one learns
     it. A store that lost its last writes (a Redis that failed over to a replica) takes those of the server that has the
-    session in memory, for its version is larger.
+    session in memory, for its version is larger; but a session that is not stored at all was closed, and stays so.
 
-    A call that raises has written all of its sessions or none. Calling it again is safe: a session that is stored with this
-    version and this state already counts as written.
+    A call that raises has written all of its sessions or none, as far as the caller knows.
 
     Raises:
         StoreError: from any call, when the store cannot be reached, is full or is locked.
@@ -38,7 +37,9 @@ class SessionStore(Protocol):
         """The session, or None."""
 
     async def save(self, sessions: Sequence[StoredSession]) -> frozenset[str]:
-        """Write each session whose stored version is smaller than its own, or that is not stored; the ids of the others.
+        """Write each session whose stored version is smaller than its own; the ids of the others.
+
+        One of version 1 is written if it is not stored, one of a later version only if it is.
 
         Args:
             sessions: of different ids.

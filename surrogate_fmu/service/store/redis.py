@@ -30,7 +30,7 @@ local lost = {}
 for i, key in ipairs(KEYS) do
     local version, state, expires_at, ttl = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
     local stored = tonumber(redis.call('HGET', key, 'version') or '0')
-    if stored < tonumber(version) or (stored == tonumber(version) and redis.call('HGET', key, 'state') == state) then
+    if stored < tonumber(version) and (stored > 0 or version == '1') then
         redis.call('HSET', key, 'version', version, 'state', state, 'expires_at', expires_at)
         if ttl == '' then
             redis.call('PERSIST', key)

@@ -30,12 +30,8 @@ CREATE TABLE sessions (
 ) WITHOUT ROWID
 """
 _INDEX = "CREATE INDEX sessions_by_expiry ON sessions (expires_at)"
-# the last condition makes a repeated call safe; a row that is not updated is not counted
-_SAVE = """
-INSERT INTO sessions (session_id, version, state, expires_at) VALUES (?, ?, ?, ?)
-ON CONFLICT (session_id) DO UPDATE SET version = excluded.version, state = excluded.state, expires_at = excluded.expires_at
-WHERE version < excluded.version OR (version = excluded.version AND state = excluded.state)
-"""
+_INSERT = "INSERT INTO sessions (session_id, version, state, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT (session_id) DO NOTHING"
+_UPDATE = "UPDATE sessions SET version = ?2, state = ?3, expires_at = ?4 WHERE session_id = ?1 AND version < ?2"
 _LOAD = "SELECT session_id, version, state, expires_at FROM sessions WHERE session_id = ?"
 _EXPIRED = "expires_at > 0 AND expires_at < ?"
 # primary result code of SQLite -> what to do, seconds until the call may be sent again
@@ -99,7 +95,8 @@ class SqliteStore:
         """Write in one transaction; the ids of those where another writer was faster."""
         with self._failing(), self._transaction():
             execute = self._database.execute
-            return frozenset([session.session_id for session in sessions if execute(_SAVE, session).rowcount != 1])
+            written = [execute(_INSERT if session.version == 1 else _UPDATE, session).rowcount for session in sessions]
+        return frozenset(session.session_id for session, count in zip(sessions, written, strict=True) if not count)
 
     async def delete(self, session_id: str) -> None:
         """Forget a session."""
