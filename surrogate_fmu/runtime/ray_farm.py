@@ -2,7 +2,9 @@
 
 import importlib
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -34,6 +36,7 @@ def run_on_ray(farm: Farm, worker_count: int | None = None, address: str = LOCAL
     ray: Any = importlib.import_module("ray")
     failures: Any = importlib.import_module("ray.exceptions")
     joined = ray.is_initialized()
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         if not joined:
             _check_reachable(address)
@@ -67,6 +70,8 @@ def run_on_ray(farm: Farm, worker_count: int | None = None, address: str = LOCAL
     finally:
         if not joined:
             ray.shutdown()
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminate)  # Ray puts a handler of its own there and leaves it
 
 
 def _check_reachable(address: str) -> None:
