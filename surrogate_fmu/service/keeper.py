@@ -334,9 +334,7 @@ class SessionKeeper:
                 stored = await self._store.load(terms.session_id)
                 if stored is not None and self._read(stored)[1].owner != terms.owner:
                     raise taken
-                raise ConcurrentCallError(
-                    f"another server opens the session {shown(terms.session_id)!r} at this moment; call again"
-                )
+                return await self._opened_elsewhere(session)
             session.version = 1
         self.table.add(session)
         self._observe("opened", model.name)

@@ -1,6 +1,7 @@
 """Two servers over one store: whoever answers, the trajectory is that of one session."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,14 @@ def test_of_two_writers_with_different_inputs_one_is_told(stubs: list[Any]):
     stubs[0].DoStep(step_request(SESSION, 1, 5.0))
     code, error, next_step = refusal(stubs[1].DoStep, step_request(SESSION, 1, 6.0))
     assert (code, error, next_step) == (grpc.StatusCode.ALREADY_EXISTS, "StepConflictError", 2)
+
+
+def test_two_equal_openings_at_once_find_one_session(stubs: list[Any]):
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(30):
+            request = pb.OpenRequest(session_id=f"opened-at-both-{number:04d}", model_name=MODEL, seed=3)
+            replies = list(pool.map(lambda stub, request=request: stub.Open(request), stubs))
+            assert replies[0].point == replies[1].point
+            first = stubs[number % 2].DoStep(step_request(request.session_id, 1)).point
+            again = stubs[1 - number % 2].DoStep(step_request(request.session_id, 1))
+            assert again.replayed and again.point == first
