@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import ipaddress
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,9 @@ from surrogate_fmu.service.private_file import check_private
 _log = logging.getLogger("surrogate_fmu.service")
 _TOKEN_MIN = 16  # characters
 _SCHEME = "bearer "
-_LOOPBACK = ("127.", "localhost", "[::1]", "::1", "unix:")
+_OWNER_MAX = 100  # bytes of an owner's name in a token file
+_NAME_MAX = 255  # bytes of a name in a certificate; a stored session has a byte for the length of its owner's name
+_Metadata = Sequence[tuple[str, Any]]
 
 
 class TokenFile:
@@ -29,8 +33,8 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._seen = _stamp(path)  # before it is read: a change in between is seen at the next call
         self._owners = _read(path)
-        self._seen = _stamp(path)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -80,6 +84,15 @@ class Access:
         self._token_file = token_file
         self._mutual_tls = mutual_tls
 
+    def check(self, metadata: _Metadata | None) -> None:
+        """Refuse a caller without a token that is known here, before anything of the message is read.
+
+        Raises:
+            AccessError: there is no token, or it is not in the file.
+        """
+        if self._token_file is not None:
+            self._token_file.owner_of(_authorization(metadata))
+
     def owner(self, context: Any) -> str:
         """The owner; empty where nobody is asked for a name.
 
@@ -87,14 +100,8 @@ class Access:
             AccessError: the caller shows nothing that is known here.
         """
         if self._token_file is not None:
-            return self._token_file.owner_of(dict(context.invocation_metadata() or ()).get("authorization"))
-        if self._mutual_tls:
-            names = context.auth_context()
-            for key in ("x509_common_name", "x509_subject_alternative_name"):
-                if names.get(key):
-                    return str(names[key][0].decode())
-            raise AccessError("the certificate of the caller has no name; give it a common name")
-        return ""
+            return self._token_file.owner_of(_authorization(context.invocation_metadata()))
+        return _name_in_certificate(context.auth_context()) if self._mutual_tls else ""
 
 
 def check_transport(host: str, *, encrypted: bool, tokens: bool) -> None:
@@ -103,10 +110,42 @@ def check_transport(host: str, *, encrypted: bool, tokens: bool) -> None:
     Raises:
         ConfigError: there are tokens, no TLS, and the address is not this machine's own.
     """
-    if tokens and not encrypted and not host.startswith(_LOOPBACK):
+    if tokens and not encrypted and not _is_loopback(host):
         raise ConfigError(
-            f"tokens would cross the network to {host} in clear text; give --tls-cert and --tls-key, or listen on 127.0.0.1"
+            f"tokens would cross the network to {host} in clear text; give --tls-cert and --tls-key (a client: root_ca), or use "
+            "127.0.0.1"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    # names are not looked up, and a name that only begins like an address of loopback (127.example.com) is none
+    if host == "unix" or host.startswith("unix:") or host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _authorization(metadata: _Metadata | None) -> str | None:
+    value = dict(metadata or ()).get("authorization")
+    return value if isinstance(value, str) else None
+
+
+def _name_in_certificate(names: Mapping[str, Sequence[bytes]]) -> str:
+    for key in ("x509_common_name", "x509_subject_alternative_name"):
+        for data in names.get(key, ()):
+            if not data:
+                continue
+            if len(data) > _NAME_MAX:
+                raise AccessError(f"the name in the caller's certificate has {len(data)} bytes; give it one of {_NAME_MAX} at most")
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                raise AccessError("the name in the caller's certificate is no UTF-8; give it one that is") from None
+    raise AccessError("the caller's certificate has no name; give it a common name")
 
 
 def _read(path: Path) -> dict[bytes, str]:
@@ -120,10 +159,10 @@ def _read(path: Path) -> dict[bytes, str]:
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) != 2 or len(words[1]) < _TOKEN_MIN or len(words[0].encode()) > 100:
+        if len(words) != 2 or len(words[1]) < _TOKEN_MIN or len(words[0].encode()) > _OWNER_MAX:
             raise ConfigError(
-                f"{path}, line {number}: expected `owner token` with a token of {_TOKEN_MIN} characters or more; make one with "
-                "`openssl rand -hex 24`"
+                f"{path}, line {number}: expected `owner token` with an owner of {_OWNER_MAX} bytes at most and a token of "
+                f"{_TOKEN_MIN} characters or more; make one with `openssl rand -hex 24`"
             )
         digest = _digest(words[1])
         if digest in owners:
@@ -138,9 +177,9 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-MESSAGE_LIMIT_BYTES = 64 * 2**20
+MESSAGE_LIMIT_BYTES = 8 * 2**20  # a larger one holds up all other callers while it is read
 TIME_TO_LIVE_MAX_S = 30 * 86400.0
 
 

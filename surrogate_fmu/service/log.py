@@ -42,6 +42,17 @@ class TextFormatter(logging.Formatter):
         return " ".join([super().formatMessage(record), *fields, *([f"trace_id={trace}"] if trace else [])])
 
 
+def keep_headers_out_of_log() -> None:
+    """Keep what callers send as headers out of grpcio's own log: a token with a stray byte would stand there whole."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_without_header)  # the same filter again is not added
+
+
+def _without_header(record: logging.LogRecord) -> bool:
+    if str(record.msg).startswith("Invalid encoding"):
+        record.msg, record.args, record.exc_info = "a caller sent a header that is no UTF-8", (), None
+    return True
+
+
 def set_up_log(form: Literal["text", "json"]) -> None:
     """Send the log of the service to standard error in one of its two forms."""
     logger = logging.getLogger("surrogate_fmu")

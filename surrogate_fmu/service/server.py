@@ -24,6 +24,7 @@ from surrogate_fmu.service.batcher import Batcher, one_thread
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.handlers import SERVICE_NAME, make_handler
 from surrogate_fmu.service.keeper import SessionKeeper
+from surrogate_fmu.service.log import keep_headers_out_of_log
 from surrogate_fmu.service.metrics import Metrics, NoMetrics, PrometheusMetrics
 from surrogate_fmu.service.rollouts import Rollouts
 from surrogate_fmu.service.served import ServedModel
@@ -64,6 +65,7 @@ class Server:
 
     def __init__(self, bundles: Sequence[Bundle], config: ServeConfig | None = None) -> None:
         self._config = config = config or ServeConfig()
+        keep_headers_out_of_log()
         self.model_names = _check_names(bundles)
         token_file = None if config.token_file is None else TokenFile.read(config.token_file)
         check_transport(config.host, encrypted=config.tls_cert is not None, tokens=token_file is not None)
@@ -85,7 +87,7 @@ class Server:
         self._stopped = False
         self.metrics_address: str | None = None
         try:
-            self.address = self._await(self._prepare(servicer, credentials))
+            self.address = self._await(self._prepare(servicer, access, credentials))
             if config.metrics is not None:
                 self.metrics_address = self.metrics.start(config.metrics)
         except BaseException:
@@ -115,9 +117,9 @@ class Server:
 
     # -- inside the loop ---------------------------------------------------------------------------------------------
 
-    async def _prepare(self, servicer: SurrogateServicer, credentials: grpc.ServerCredentials | None) -> str:
+    async def _prepare(self, servicer: SurrogateServicer, access: Access, credentials: grpc.ServerCredentials | None) -> str:
         self._server = grpc.aio.server(options=_options(self._config))
-        self._server.add_generic_rpc_handlers((make_handler(servicer),))
+        self._server.add_generic_rpc_handlers((make_handler(servicer, access),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

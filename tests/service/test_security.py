@@ -11,13 +11,16 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import Message
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import AccessError, ConfigError, NotServedError, OpenConflictError, ServiceError
-from surrogate_fmu.service.access import TokenFile, check_transport
+from surrogate_fmu.service import handlers
+from surrogate_fmu.service.access import Access, TokenFile, check_transport
 from surrogate_fmu.service.client import connect
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.server import Server
+from surrogate_fmu.service.status import ERROR_KEY
 from surrogate_fmu.service.tls import server_credentials
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from tests.service.wire import MODEL, refusal, step_request, stub_of
@@ -120,6 +123,100 @@ def test_tokens_do_not_cross_a_network_in_clear_text(token_file: Path, toy_bundl
     with pytest.raises(ConfigError, match="in clear text"):
         connect("plant.example:50051", token=ALICE)
     check_transport("10.0.0.1", encrypted=True, tokens=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "unix"])
+def test_loopback_needs_no_encryption(host: str):
+    check_transport(host, encrypted=False, tokens=True)
+
+
+@pytest.mark.parametrize("host", ["127.example.com", "localhost.example.com", "127.0.0.1.example.com", "0.0.0.0", "[::]", ""])
+def test_what_only_looks_like_loopback_does(host: str):
+    with pytest.raises(ConfigError, match="in clear text"):
+        check_transport(host, encrypted=False, tokens=True)
+
+
+def test_a_stranger_is_refused_before_his_message_is_read(toy_bundle: Bundle, token_file: Path, monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+    reader = handlers._reader
+
+    def spying(message: type[Message]) -> Callable[[bytes], object]:
+        return lambda data: (read.append(len(data)), reader(message)(data))[1]
+
+    monkeypatch.setattr(handlers, "_reader", spying)
+    stranger = [("authorization", "Bearer of-nothing-that-is-known")]
+    with (
+        Server([toy_bundle], ServeConfig(listen="127.0.0.1:0", token_file=token_file)) as server,
+        grpc.insecure_channel(server.address, options=[("grpc.max_send_message_length", -1)]) as channel,
+        connect(server.address, token=ALICE) as alice,
+    ):
+        known, large = list(read), bytes(20_000_000)
+        calls = [channel.unary_unary(f"/{handlers.SERVICE_NAME}/{name}") for name in ("ListModels", "Open", "DoStep", "DoSteps")]
+        calls += [channel.unary_stream(f"/{handlers.SERVICE_NAME}/Rollout")]
+        for call in calls:
+            for metadata in (None, stranger, [*stranger, *stranger], [("authorization", "Basic YWxpY2U6")]):
+                with pytest.raises(grpc.RpcError) as caught:
+                    list(call(large, metadata=metadata, timeout=20))
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+                assert dict(caught.value.trailing_metadata())[ERROR_KEY] == "AccessError"
+        run = channel.stream_stream(f"/{handlers.SERVICE_NAME}/Run")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(run(iter([large]), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert read == known, "nothing of theirs was read"
+        assert alice.models() == (MODEL,) and len(read) == len(known) + 1
+
+
+def test_a_header_that_is_no_utf8_does_not_reach_the_log(
+    toy_bundle: Bundle, token_file: Path, caplog: pytest.LogCaptureFixture
+):
+    with Server([toy_bundle], ServeConfig(listen="127.0.0.1:0", token_file=token_file)) as server:
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, b""))
+            headers = {
+                b":method": b"POST",
+                b":scheme": b"http",
+                b":path": f"/{handlers.SERVICE_NAME}/ListModels".encode(),
+                b":authority": b"localhost",
+                b"content-type": b"application/grpc",
+                b"te": b"trailers",
+                b"authorization": b"Bearer " + ALICE.encode() + b"\xff",
+            }
+            block = b"".join(b"\0" + bytes([len(k)]) + k + bytes([len(v)]) + v for k, v in headers.items())
+            connection.sendall(_frame(1, 4, 1, block) + _frame(0, 1, 1, bytes(5)))
+            connection.settimeout(20)
+            answer = b""
+            while b"AccessError" not in answer:
+                answer += connection.recv(4096)
+    assert "a caller sent a header that is no UTF-8" in caplog.text
+    assert ALICE not in caplog.text and "Traceback" not in caplog.text
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+class Shown:
+    """A call's context with the names in the certificate that its caller showed."""
+
+    def __init__(self, **names: list[bytes]) -> None:
+        self._names = names
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return self._names
+
+
+def test_the_name_in_a_certificate():
+    access = Access(None, mutual_tls=True)
+    uri = b"spiffe://plant.example/simulator"
+    assert access.owner(Shown(x509_common_name=[b"alice"], x509_subject_alternative_name=[uri])) == "alice"
+    for names in ({}, {"x509_common_name": [b""]}):
+        assert access.owner(Shown(x509_subject_alternative_name=[uri, b"localhost"], **names)) == uri.decode()
+    for name, sentence in ((b"", "has no name"), (b"a" * 256, "has 256 bytes; give it one of 255"), (b"\xff", "is no UTF-8")):
+        with pytest.raises(AccessError, match=sentence):
+            access.owner(Shown(x509_common_name=[name]))
 
 
 @pytest.fixture(scope="module")
