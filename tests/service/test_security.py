@@ -167,9 +167,7 @@ def test_a_stranger_is_refused_before_his_message_is_read(toy_bundle: Bundle, to
         assert alice.models() == (MODEL,) and len(read) == len(known) + 1
 
 
-def test_a_header_that_is_no_utf8_does_not_reach_the_log(
-    toy_bundle: Bundle, token_file: Path, caplog: pytest.LogCaptureFixture
-):
+def test_a_header_that_is_no_utf8_does_not_reach_the_log(toy_bundle: Bundle, token_file: Path, caplog: pytest.LogCaptureFixture):
     with Server([toy_bundle], ServeConfig(listen="127.0.0.1:0", token_file=token_file)) as server:
         host, _, port = server.address.rpartition(":")
         with socket.create_connection((host, int(port))) as connection:
