@@ -23,12 +23,14 @@ from surrogate_fmu.service.access import Access, TokenFile, check_transport
 from surrogate_fmu.service.batcher import Batcher, one_thread
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.handlers import SERVICE_NAME, make_handler
-from surrogate_fmu.service.keeper import SessionKeeper
 from surrogate_fmu.service.log import keep_headers_out_of_log
 from surrogate_fmu.service.metrics import Metrics, NoMetrics, PrometheusMetrics
+from surrogate_fmu.service.opening import Opening
 from surrogate_fmu.service.rollouts import Rollouts
 from surrogate_fmu.service.served import ServedModel
 from surrogate_fmu.service.servicer import SurrogateServicer
+from surrogate_fmu.service.sessions import Sessions
+from surrogate_fmu.service.stepping import Stepping
 from surrogate_fmu.service.store import open_store
 from surrogate_fmu.service.table import SessionTable
 from surrogate_fmu.service.tls import server_credentials
@@ -77,10 +79,13 @@ class Server:
         self._models = {bundle.manifest.name: self._load(bundle) for bundle in sorted(bundles, key=lambda b: b.manifest.name)}
         self.table = SessionTable(config.session_limit, config.owner_session_limit)
         self._store = open_store(config.store)
-        self.keeper = SessionKeeper(self._models, self.table, key, self._store, config.store_time_to_live_s, self.metrics.session)
+        self._sessions = Sessions(self._models, self.table, self._store, config.store_time_to_live_s, self.metrics.session)
         self._rollouts = Rollouts(config, self.metrics)
         access = Access(token_file, mutual_tls=config.client_ca is not None)
-        self.servicer = servicer = SurrogateServicer(self.keeper, self._models, self._rollouts, access, config, self.metrics)
+        opening, stepping = Opening(self._sessions, key), Stepping(self._sessions)
+        self.servicer = servicer = SurrogateServicer(
+            self._sessions, opening, stepping, self._rollouts, access, config, self.metrics
+        )
         self._loop = _make_loop()
         self._thread = threading.Thread(target=self._run_loop, name="surrogate-fmu-server", daemon=True)
         self._thread.start()
@@ -132,7 +137,7 @@ class Server:
         self._sweep = asyncio.create_task(self._sweep_forever())
 
     async def _drain(self) -> None:
-        self.keeper.draining = True
+        self._sessions.draining = True
         await self._health.enter_graceful_shutdown()
         if hasattr(self, "_sweep"):
             self._sweep.cancel()
@@ -145,7 +150,7 @@ class Server:
         while True:
             await asyncio.sleep(period_s)
             try:
-                await self.keeper.evict_idle()
+                await self._sessions.evict_idle()
             except Exception:  # such as a store that is away: the next sweep tries again
                 _log.exception("idle sessions could not be evicted")
             for name in self._models:

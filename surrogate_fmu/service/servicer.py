@@ -1,4 +1,4 @@
-"""The calls of the API: each converts, calls the keeper of the sessions, and converts back."""
+"""The calls of the API: each converts, opens or steps sessions, and converts back."""
 
 import asyncio
 import functools
@@ -19,12 +19,14 @@ from surrogate_fmu.service.access import Access
 from surrogate_fmu.service.config import TIME_TO_LIVE_MAX_S, ServeConfig
 from surrogate_fmu.service.fingerprint import FINGERPRINT_SIZE, fingerprint_step
 from surrogate_fmu.service.handlers import Unreadable
-from surrogate_fmu.service.keeper import Opened, SessionKeeper, Stepped
 from surrogate_fmu.service.metrics import Metrics
+from surrogate_fmu.service.opening import Opening
 from surrogate_fmu.service.record import Terms
 from surrogate_fmu.service.rollouts import Rollouts
 from surrogate_fmu.service.served import ServedModel, ServedSession
+from surrogate_fmu.service.sessions import Opened, Sessions
 from surrogate_fmu.service.status import status_of
+from surrogate_fmu.service.stepping import Stepped, Stepping
 from surrogate_fmu.service.trace import traced
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from surrogate_fmu.service.v1 import surrogate_pb2_grpc
@@ -60,8 +62,9 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     """Sessions of some bundles, over gRPC.
 
     Args:
-        keeper: opens, steps and ends sessions.
-        models: by name, sorted.
+        sessions: found and ended here.
+        opening: the ways into a session.
+        stepping: the rules of steps.
         rollouts: whole runs without a session.
         access: who calls.
         config: limits and defaults.
@@ -70,15 +73,17 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
 
     def __init__(
         self,
-        keeper: SessionKeeper,
-        models: dict[str, ServedModel],
+        sessions: Sessions,
+        opening: Opening,
+        stepping: Stepping,
         rollouts: Rollouts,
         access: Access,
         config: ServeConfig,
         metrics: Metrics,
     ) -> None:
-        self._keeper = keeper
-        self._models = models
+        self._sessions = sessions
+        self._opening = opening
+        self._stepping = stepping
         self._rollouts = rollouts
         self._access = access
         self._config = config
@@ -90,13 +95,13 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: _Context) -> pb.ListModelsResponse:
         """The models."""
         self._access.owner(context)
-        return pb.ListModelsResponse(models=[model.message for model in self._models.values()])
+        return pb.ListModelsResponse(models=[model.message for model in self._sessions.models.values()])
 
     @_answering
     async def GetModel(self, request: pb.GetModelRequest, context: _Context) -> pb.GetModelResponse:
         """A model's manifest."""
         self._access.owner(context)
-        model = self._keeper.model(request.name)
+        model = self._sessions.model(request.name)
         return pb.GetModelResponse(model=model.message, manifest_json=model.manifest.to_json())
 
     # -- sessions ----------------------------------------------------------------------------------------------------
@@ -107,7 +112,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         owner = self._access.owner(context)
         if request.session_id:
             _check_session_id(request.session_id)
-        model = self._keeper.model(request.model_name)
+        model = self._sessions.model(request.model_name)
         _check_digest(model, request.bundle_digest)
         declared, values, z = _declared(model, request)
         terms = Terms(
@@ -123,14 +128,14 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
             run = model.stepper.with_values(declared, values)
             return model.stepper.start(run, model.stepper.draws(run), z)
 
-        opened = await self._keeper.open(model, terms, start, request.resume_token)
+        opened = await self._opening.open(model, terms, start, request.resume_token)
         session = opened.session
         return pb.OpenResponse(
             session_id=session.terms.session_id,
             point=_point(model, opened.moment.run),
             found=opened.found,
             resumed=opened.resumed,
-            resume_token=self._keeper.token(session, opened.moment),
+            resume_token=self._opening.token(session, opened.moment),
             time_to_live_s=session.terms.time_to_live_s,
             token_interval=session.terms.token_interval,
         )
@@ -138,7 +143,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     @_answering
     async def GetSession(self, request: pb.GetSessionRequest, context: _Context) -> pb.GetSessionResponse:
         """All that can be read of a session."""
-        session = await self._keeper.read(request.session_id, self._access.owner(context))
+        session = await self._sessions.read(request.session_id, self._access.owner(context))
         run = session.moment.run
         return pb.GetSessionResponse(
             model=session.model.message,
@@ -153,7 +158,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
     @_answering
     async def DoStep(self, request: pb.DoStepRequest, context: _Context) -> pb.DoStepResponse:
         """Advance by one communication step."""
-        session = await self._keeper.find(request.session_id, self._access.owner(context))
+        session = await self._sessions.find(request.session_id, self._access.owner(context))
         return await self._step(session, request)
 
     async def Run(self, request_iterator: Any, context: _Context) -> None:  # type: ignore[override]  # writes itself
@@ -163,9 +168,9 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
             session: ServedSession | None = None
             while (request := await context.read()) is not grpc.aio.EOF:
                 _check_readable(request)
-                if session is None or not self._keeper.holds(session):
+                if session is None or not self._sessions.holds(session):
                     session_id = request.session_id or (session.terms.session_id if session is not None else "")
-                    session = await self._keeper.find(session_id, owner)
+                    session = await self._sessions.find(session_id, owner)
                 if request.session_id and request.session_id != session.terms.session_id:
                     raise InputError("a stream steps one session, and another id came; open a stream for each session")
                 reply = await self._step(session, request)
@@ -182,30 +187,30 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         sessions: list[ServedSession | SurrogateError] = []
         for session_id in request.session_ids:
             try:
-                sessions.append(await self._keeper.find(session_id, owner))
+                sessions.append(await self._sessions.find(session_id, owner))
             except SurrogateError as error:
                 sessions.append(error)
         model = _one_model(sessions)
         if model is None:
-            return _many_to_proto(None, [s for s in sessions if isinstance(s, SurrogateError)], [], self._keeper)
+            return _many_to_proto(None, [s for s in sessions if isinstance(s, SurrogateError)], [], self._opening)
         shapes = {variable.name: variable.shape for variable in model.manifest.variables}
         columns = {name: _column(name, value, count, shapes.get(name, ())) for name, value in request.inputs.items()}
         z = _column("z", request.z, count, (model.manifest.latent_dim,)) if request.HasField("z") else None
         start = asyncio.get_running_loop().time()
-        results = await self._keeper.step_many(sessions, request.step_numbers, columns, z, _step_size(request))
+        results = await self._stepping.step_many(sessions, request.step_numbers, columns, z, _step_size(request))
         seconds = asyncio.get_running_loop().time() - start
         for result in results:
             if isinstance(result, SurrogateError):
                 self._metrics.refused(model.name, type(result).__name__)
             else:
                 self._metrics.step(model.name, seconds, result.replayed)
-        return _many_to_proto(model, results, sessions, self._keeper)
+        return _many_to_proto(model, results, sessions, self._opening)
 
     @_answering
     async def Snapshot(self, request: pb.SnapshotRequest, context: _Context) -> pb.SnapshotResponse:
         """The state as bytes."""
-        session = await self._keeper.read(request.session_id, self._access.owner(context))
-        return pb.SnapshotResponse(snapshot=self._keeper.token(session, session.moment))
+        session = await self._sessions.read(request.session_id, self._access.owner(context))
+        return pb.SnapshotResponse(snapshot=self._opening.token(session, session.moment))
 
     @_answering
     async def Restore(self, request: pb.RestoreRequest, context: _Context) -> pb.RestoreResponse:
@@ -213,18 +218,18 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         owner = self._access.owner(context)
         if request.new_session_id:
             _check_session_id(request.new_session_id)
-        opened: Opened = await self._keeper.restore(request.snapshot, owner, request.session_id, request.new_session_id)
+        opened: Opened = await self._opening.restore(request.snapshot, owner, request.session_id, request.new_session_id)
         session = opened.session
         return pb.RestoreResponse(
             session_id=session.terms.session_id,
             point=_point(session.model, opened.moment.run),
-            resume_token=self._keeper.token(session, opened.moment),
+            resume_token=self._opening.token(session, opened.moment),
         )
 
     @_answering
     async def Close(self, request: pb.CloseRequest, context: _Context) -> pb.CloseResponse:
         """End a session."""
-        await self._keeper.close(request.session_id, self._access.owner(context))
+        await self._sessions.close(request.session_id, self._access.owner(context))
         return pb.CloseResponse()
 
     # -- whole runs --------------------------------------------------------------------------------------------------
@@ -234,7 +239,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         try:
             _check_readable(request)
             self._access.owner(context)
-            model = self._keeper.model(request.model_name)
+            model = self._sessions.model(request.model_name)
             _check_digest(model, request.bundle_digest)
             async with self._rollouts.run(model, request) as chunks:
                 async for chunk in chunks:
@@ -265,11 +270,11 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         start = asyncio.get_running_loop().time()
         values = conversion.values_from_proto(model.manifest, request.inputs)
         z = conversion.latent_from_proto(request.z, model.manifest.latent_dim) if request.HasField("z") else None
-        stepped = await self._keeper.step(session, request.step_number, values, z, _step_size(request))
+        stepped = await self._stepping.step(session, request.step_number, values, z, _step_size(request))
         reply = pb.DoStepResponse(replayed=stepped.replayed)
         _write_point(model, stepped.moment.run, reply.point)
-        if self._keeper.token_due(session, stepped.moment):
-            reply.resume_token = self._keeper.token(session, stepped.moment)
+        if self._opening.token_due(session, stepped.moment):
+            reply.resume_token = self._opening.token(session, stepped.moment)
         self._metrics.step(model.name, asyncio.get_running_loop().time() - start, stepped.replayed)
         return reply
 
@@ -375,7 +380,7 @@ def _many_to_proto(
     model: ServedModel | None,
     results: list[Any],
     sessions: list[ServedSession | SurrogateError],
-    keeper: SessionKeeper,
+    opening: Opening,
 ) -> pb.DoStepsResponse:
     reply = pb.DoStepsResponse()
     width = 0 if model is None else model.manifest.output_dim
@@ -393,8 +398,8 @@ def _many_to_proto(
                 reply.domain_messages[row] = run.domain_message
             if result.replayed:
                 reply.replayed.append(row)
-            if keeper.token_due(session, result.moment):
-                reply.resume_tokens[row] = keeper.token(session, result.moment)
+            if opening.token_due(session, result.moment):
+                reply.resume_tokens[row] = opening.token(session, result.moment)
         else:
             status = status_of(result)
             indices.append(session.moment.run.step_index if isinstance(session, ServedSession) else -1)

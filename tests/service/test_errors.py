@@ -24,7 +24,7 @@ from surrogate_fmu.errors import (
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.service.client import Service, connect
 from surrogate_fmu.service.config import ServeConfig
-from surrogate_fmu.service.keeper import SessionKeeper
+from surrogate_fmu.service.opening import Opening
 from surrogate_fmu.service.remote_session import RemoteSession
 from surrogate_fmu.service.server import Server
 from surrogate_fmu.service.status import CODES, status_of
@@ -178,7 +178,7 @@ def test_a_fault_of_the_server_is_a_sentence_and_not_its_end(
 ):
     remote = service.open(MODEL)
     with monkeypatch.context() as patch:
-        patch.setattr(SessionKeeper, "token", lambda *_: 1 / 0)
+        patch.setattr(Opening, "token", lambda *_: 1 / 0)
         with pytest.raises(ServiceError, match=r"INTERNAL: Snapshot failed in the server \(ZeroDivisionError\)"):
             remote.snapshot()
     assert "ZeroDivisionError" in caplog.text

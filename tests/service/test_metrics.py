@@ -15,6 +15,7 @@ from surrogate_fmu.errors import InputError, ServiceError
 from surrogate_fmu.service.client import connect
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.log import JsonFormatter, TextFormatter
+from surrogate_fmu.service.opening import Opening
 from surrogate_fmu.service.server import Server
 from surrogate_fmu.service.trace import trace_id, traced
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
@@ -122,7 +123,7 @@ def test_a_trace_that_is_not_well_formed_is_ignored(header: str | None):
 
 def test_the_callers_trace_reaches_the_log(server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     seen: list[str] = []
-    monkeypatch.setattr(type(server.keeper), "token", lambda *_: seen.append(trace_id()) or b"")
+    monkeypatch.setattr(Opening, "token", lambda *_: seen.append(trace_id()) or b"")
     with connect(server.address) as service:
         session = service.open(MODEL)
         request = pb.SnapshotRequest(session_id=session.session_id)
