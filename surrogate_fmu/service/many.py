@@ -118,7 +118,7 @@ def _arrive(
             try:
                 if not isinstance(error, MENDABLE):
                     raise error
-                session._arrive(request, condition, session._recover(request, error))
+                session._arrive(request, condition, session._run.recover(request, error))
             except SessionError as final:
                 errors[row] = final
                 continue

@@ -5,19 +5,13 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from surrogate_fmu.errors import (
     CallOrderError,
     InputError,
-    NotServedError,
     ServiceError,
     ServiceLostError,
-    SessionError,
-    SnapshotError,
-    StepGapError,
 )
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 from surrogate_fmu.runtime.run_state import RunState
@@ -25,6 +19,7 @@ from surrogate_fmu.runtime.values import ConditionValues
 from surrogate_fmu.service import conversion
 from surrogate_fmu.service.conversion import Batching, Point, Value
 from surrogate_fmu.service.recovery import MENDABLE, Patience, Recovery
+from surrogate_fmu.service.remote_run import RemoteRun
 from surrogate_fmu.service.remote_snapshot import RemoteSnapshot, open_remote_snapshot, seal_remote_snapshot
 from surrogate_fmu.service.step_stream import StepStream
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
@@ -34,13 +29,6 @@ if TYPE_CHECKING:
 
 _ID_BYTES = 24
 _CLOSE_PATIENCE_S = 5.0
-
-
-class _Taken(NamedTuple):
-    """A step that was answered after the last resume token: what brings the session to the present point again."""
-
-    request: pb.DoStepRequest
-    outputs: Mapping[str, Any]
 
 
 class RemoteSession:
@@ -92,9 +80,7 @@ class RemoteSession:
         self._point: Point | None = None  # None before the run
         self._condition = values.start
         self._unsent: dict[str, Value] = {}
-        self._opening = pb.OpenRequest()
-        self._token = b""
-        self._taken: list[_Taken] = []
+        self._run = RemoteRun(service, manifest, self._recovered)
         self.configure(seed, z_mode, domain_policy)
         self._declared = self._terms
 
@@ -234,7 +220,7 @@ class RemoteSession:
                 try:
                     reply = stream.receive()
                 except MENDABLE as error:
-                    reply = self._recover(request, error)
+                    reply = self._run.recover(request, error)
                     for ahead, _ in sent:
                         stream.send(ahead)
                 self._arrive(request, reached, reply)
@@ -243,7 +229,7 @@ class RemoteSession:
     @property
     def session_id(self) -> str:
         """Names the session at the service while it runs; who has it, has the session. Empty before the run."""
-        return self._opening.session_id
+        return self._run.session_id
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -302,7 +288,7 @@ class RemoteSession:
             token = b""
             if self._point is not None:
                 request = pb.SnapshotRequest(session_id=self.session_id)
-                reply: pb.SnapshotResponse = self._mended(lambda: self._service.call(self._service.stub.Snapshot, request))
+                reply: pb.SnapshotResponse = self._run.mended(lambda: self._service.call(self._service.stub.Snapshot, request))
                 token = reply.snapshot
             seed, z_mode, domain_policy = self._terms
             local = RunState(
@@ -312,7 +298,7 @@ class RemoteSession:
                 self._condition,
                 (0.0,) * self.manifest.latent_dim,
             )
-            return seal_remote_snapshot(RemoteSnapshot(local, self._opening, token))
+            return seal_remote_snapshot(RemoteSnapshot(local, self._run.opening, token))
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from a snapshot of any remote session of the same bundle.
@@ -386,7 +372,7 @@ class RemoteSession:
         if self._unsent and number in (None, self._point.step_index + 1):
             inputs = {**self._unsent, **inputs}
         request = pb.DoStepRequest(
-            session_id=self._opening.session_id,
+            session_id=self._run.session_id,
             step_number=self._point.step_index + 1 if number is None else number,
             inputs=conversion.values_to_proto(self.manifest, inputs),
             z=latent,
@@ -402,16 +388,13 @@ class RemoteSession:
         """Stand at the end of a step."""
         self._point, self._condition = point, condition
         self._unsent = {}
-        if resume_token:
-            self._token, self._taken = resume_token, []
-        else:
-            self._taken.append(_Taken(request, point.outputs))
+        self._run.add(request, point.outputs, resume_token)
 
     def _step(self, request: pb.DoStepRequest) -> pb.DoStepResponse:
         try:
             return self._send(request)
         except MENDABLE as error:
-            return self._recover(request, error)
+            return self._run.recover(request, error)
 
     def _send(self, request: pb.DoStepRequest) -> pb.DoStepResponse:
         if self._stream is not None:
@@ -419,68 +402,6 @@ class RemoteSession:
             return self._stream.receive()
         reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, request)
         return reply
-
-    def _recover(self, request: pb.DoStepRequest, error: SessionError) -> pb.DoStepResponse:
-        """Send a step until it is answered, and bring the session back where the service has lost it."""
-        patience = Patience(self._service.recovery_timeout_s)
-        cause, replayed, calls = str(error), 0, 1
-        while True:
-            lost = isinstance(error, NotServedError | StepGapError)
-            if not lost or calls > 1:  # a session that is lost may be brought back at once
-                patience.wait(error)
-            calls += 1
-            try:
-                if lost:
-                    replayed += self._bring_back(error)
-                reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, request)
-            except MENDABLE as again:
-                error = again
-                continue
-            recovery = Recovery(request.step_number, cause, calls, replayed, patience.seconds)
-            self.recoveries.append(recovery)
-            if self._on_recovery is not None:
-                self._on_recovery(recovery)
-            return reply
-
-    def _mended(self, call: Callable[[], Any]) -> Any:
-        """The reply of a call that changes nothing, after the session was brought back where it was lost."""
-        patience = Patience(self._service.recovery_timeout_s)
-        lost: SessionError | None = None
-        while True:
-            try:
-                if lost is not None:
-                    self._bring_back(lost)
-                return call()
-            except MENDABLE as error:
-                failure, lost = error, error if isinstance(error, NotServedError) else None
-            patience.wait(failure)
-
-    def _bring_back(self, error: SessionError) -> int:
-        """Open the session again and take the steps since its last token again; how many.
-
-        Raises:
-            ServiceError: it cannot be brought back, or what comes differs from what was.
-        """
-        request = pb.OpenRequest()
-        request.CopyFrom(self._opening)
-        request.resume_token = self._token
-        try:
-            standing = self._service.call(self._service.stub.Open, request).point.step_index
-        except SnapshotError as refused:
-            raise ServiceError(
-                f"the service lost the session ({error}) and does not take its resume token ({refused}); open a new session and "
-                "step it from the start"
-            ) from error
-        missing = [taken for taken in self._taken if taken.request.step_number > standing]
-        for taken in missing:
-            reply: pb.DoStepResponse = self._service.call(self._service.stub.DoStep, taken.request)
-            point = conversion.point_from_proto(self.manifest, reply.point)
-            if not _same(point.outputs, taken.outputs):
-                raise ServiceError(
-                    f"step {taken.request.step_number}, taken again after the service lost the session, gave other outputs than "
-                    "before: another processor, torch or model serves now; open a new session and step it from the start"
-                ) from error
-        return len(missing)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -490,13 +411,18 @@ class RemoteSession:
             raise CallOrderError("do_step is not allowed while the session is instantiated: call initialize first")
         return self._point
 
+    def _recovered(self, recovery: Recovery) -> None:
+        self.recoveries.append(recovery)
+        if self._on_recovery is not None:
+            self._on_recovery(recovery)
+
     def _forget(self) -> None:
         """Be a fresh instance."""
         self._point, self._condition, self._unsent = None, self._checks.start, {}
-        self._opening, self._token, self._taken = pb.OpenRequest(), b"", []
+        self._run.begin(pb.OpenRequest(), b"")
 
     def _begin(self, opening: pb.OpenRequest, point: pb.CommunicationPoint, resume_token: bytes) -> None:
-        self._opening, self._token, self._taken = opening, resume_token, []
+        self._run.begin(opening, resume_token)
         self._point = conversion.point_from_proto(self.manifest, point)
         self._unsent = {}
 
@@ -518,7 +444,3 @@ class RemoteSession:
     def _check_open(self, call: str) -> None:
         if self._closed:
             raise CallOrderError(f"{call} is not allowed while the session is closed: make a new session")
-
-
-def _same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
