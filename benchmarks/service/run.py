@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,28 +131,16 @@ def in_turns(ways: dict[str, Callable[[], None]], seconds: float) -> dict[str, f
     return {name: statistics.median(some) for name, some in times.items()}
 
 
-def crowd(server: Process, callers: list[Caller], way: str, seconds: float) -> float:
-    """The server's CPU per step [s] when all callers step at once, each in lock-step in a thread of its own."""
-    steps = [0] * len(callers)
-    stop = threading.Event()
-
-    def work(place: int) -> None:
-        call = getattr(callers[place], way)
-        while not stop.is_set():
-            call()
-            steps[place] += 1
-
-    threads = [threading.Thread(target=work, args=(place,)) for place in range(len(callers))]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.3)
-    before, cpu = sum(steps), server.cpu_s
-    time.sleep(seconds)
-    cpu, taken = server.cpu_s - cpu, sum(steps) - before
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return cpu / taken
+def crowd(server: Process, count: int, way: str, seconds: float) -> tuple[float, float, float]:
+    """So many sessions that all step at once, each in lock-step: the server's CPU per step, p50 and p99 of the wait [s]."""
+    command = [sys.executable, str(HERE / "crowd_client.py"), server.address, NAME, str(count), way, str(seconds)]
+    with Process(command, str.strip) as client:
+        assert client.address == "ready"
+        cpu = server.cpu_s
+        steps, p50, p99 = client.process.stdout.readline().split()
+        cpu = server.cpu_s - cpu
+        client.process.wait()
+    return cpu / int(steps), float(p50), float(p99)
 
 
 def many_in_one(server: Process, service: Service, count: int, seconds: float) -> tuple[float, float]:
@@ -251,14 +238,14 @@ def measure(seconds: float) -> dict[str, float]:
                 floor, one, other = some
                 ways = {"echo, stream": floor.stream, "stream": one.stream, "unary beside the stream": other.unary}
                 figures |= {f"p50: {name}": value for name, value in in_turns(ways, seconds).items()}
-            for count in (1, 16, 64, 256):
-                for way in ("unary", "stream"):
-                    with closing([Caller(server.address, seed) for seed in range(count)]) as callers:
-                        figures[f"CPU: {count} sessions, {way}"] = crowd(server, callers, way, seconds)
-            # the same streams, each step in a call of the generator of its own
-            with served(bundle, *key, "--reproducible-batch", "1") as single:
-                with closing([Caller(single.address, seed) for seed in range(64)]) as callers:
-                    figures["CPU: 64 sessions, stream, no batches"] = crowd(single, callers, "stream", seconds)
+            with served(bundle, *key, "--reproducible-batch", "1") as single:  # each step in a call of the generator of its own
+                for count in (1, 16, 64, 256, 1000):
+                    for way in ("unary", "stream"):
+                        for name, some_server in ((way, server), (f"{way}, no batches", single)):
+                            cpu, p50, p99 = crowd(some_server, count, way, seconds)
+                            figures[f"CPU: {count} sessions, {name}"] = cpu
+                            figures[f"p50: {count} sessions, {name}"] = p50
+                            figures[f"p99: {count} sessions, {name}"] = p99
                 with closing([Caller(server.address, 1), Caller(single.address, 1)]) as (batching, alone):
                     ways = {"stream, lone client": batching.stream, "stream, lone client, no batches": alone.stream}
                     figures |= {f"p50: {name}": value for name, value in in_turns(ways, seconds).items()}

@@ -26,6 +26,7 @@ _OPTIONS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--in-flight-limit", "in_flight_limit", int, "COUNT", "steps that wait or run at once"),
     ("--rollout-limit", "rollout_limit", int, "COUNT", "members times steps of one rollout"),
     ("--message-limit-bytes", "message_limit_bytes", int, "BYTES", "the largest message"),
+    ("--keepalive-s", "keepalive_s", float, "SECONDS", "a connection silent for so long is asked for a sign of life"),
     ("--reproducible-batch", "reproducible_batch", int, "ROWS", "rows of every batch of reproducible sessions"),
     ("--stop-grace-s", "stop_grace_s", float, "SECONDS", "time that running calls get when the service stops"),
     ("--key-file", "key_file", Path, "FILE", "secret that signs resume tokens, made if it is missing"),

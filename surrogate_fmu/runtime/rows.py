@@ -34,6 +34,7 @@ class Rows:
         buffer = self._of(count)[0]
         # `array` makes an overflow infinite where numpy would warn
         numbers = array("f", rows[0] if len(rows) == 1 else chain.from_iterable(rows))
+        buffer.wait()
         buffer.view[: len(rows)] = np.ndarray((len(rows), self._widths[0]), np.float32, numbers)
         return buffer.filled(len(rows), self._device)
 
@@ -63,8 +64,15 @@ class _Buffer:
         self.tensor = torch.zeros((count, width), pin_memory=pinned)
         self.view = self.tensor.numpy()
         self._count = count
+        self._copied: torch.cuda.Event | None = None
+
+    def wait(self) -> None:
+        """Wait until the last copy to the device has been made: what it reads must not change before."""
+        if self._copied is not None:
+            self._copied.synchronize()
 
     def gathered(self, rows: Sequence[NDArray[np.float32]], device: torch.device) -> torch.Tensor:
+        self.wait()
         if self.view.shape[1]:
             for place, row in enumerate(rows):
                 self.view[place] = row
@@ -73,4 +81,10 @@ class _Buffer:
     def filled(self, given: int, device: torch.device) -> torch.Tensor:
         if given < self._count:
             self.view[given:] = self.view[0]
-        return self.tensor if device.type == "cpu" else self.tensor.to(device, non_blocking=True)
+        if device.type == "cpu":
+            return self.tensor
+        there = self.tensor.to(device, non_blocking=True)
+        if self._copied is None:
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._copied.record()
+        return there

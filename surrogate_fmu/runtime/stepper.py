@@ -8,6 +8,7 @@ no other one.
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import find_device, load_generator
 from surrogate_fmu.errors import DomainError, InputError, SessionError, SurrogateError
 from surrogate_fmu.manifest import DomainPolicy, ZMode
+from surrogate_fmu.runtime.captured import CapturedStep, OnStream
 from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.draws import LatentDraws
 from surrogate_fmu.runtime.rows import Rows
@@ -81,11 +83,14 @@ class Stepper:
         self._device = find_device(device)
         generator: Any = load_generator(bundle, device)
         self._initial, self._forward = generator.initial, generator.forward
-        self._inference = torch.inference_mode()
+        size = reproducible_batch or _batch_for(bundle)
+        self._inference: AbstractContextManager[Any] = torch.inference_mode()
+        if self._device.type == "cuda":
+            self._forward = CapturedStep(generator.forward, (1, size, *_LARGER_SIZES))
+            self._inference = OnStream(self._device)
         self._condition_box = DomainBox(self.manifest, self.manifest.condition)
         self._output_box = DomainBox(self.manifest, self.manifest.outputs)
         self._rows = Rows(self.manifest, self._device)
-        size = reproducible_batch or _batch_for(bundle)
         self.reproducible_sizes = self._check_sizes(size, () if reproducible_batch or size == 1 else _LARGER_SIZES)
         self.reproducible_batch = self.reproducible_sizes[0]
 

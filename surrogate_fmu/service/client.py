@@ -19,7 +19,7 @@ from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 from surrogate_fmu.runtime.values import ConditionValues
 from surrogate_fmu.service import conversion
 from surrogate_fmu.service.access import check_transport
-from surrogate_fmu.service.config import MESSAGE_LIMIT_BYTES
+from surrogate_fmu.service.config import KEEPALIVE_S, MESSAGE_LIMIT_BYTES
 from surrogate_fmu.service.conversion import Batching, Value
 from surrogate_fmu.service.many import StepsResult, step_many
 from surrogate_fmu.service.recovery import Patience, Recovery
@@ -55,6 +55,7 @@ def connect(
     cert: Path | None = None,
     key: Path | None = None,
     message_limit_bytes: int = MESSAGE_LIMIT_BYTES,
+    keepalive_s: float = KEEPALIVE_S,
 ) -> "Service":
     """Connect to a running service.
 
@@ -66,6 +67,8 @@ def connect(
         root_ca: certificates that sign that of the service, PEM. With it, or with cert and key, the connection is encrypted.
         cert, key: of this caller, PEM, where the service asks for them.
         message_limit_bytes: the largest request or reply.
+        keepalive_s: a connection that has been silent for so long is asked for a sign of life, and made anew when none comes
+            within a third of that time [s]; not less than a third of the service's own.
 
     Raises:
         ServiceError: nothing answers there in time, or something else does.
@@ -77,8 +80,10 @@ def connect(
     options = [
         ("grpc.max_receive_message_length", message_limit_bytes),
         ("grpc.max_send_message_length", message_limit_bytes),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_time_ms", round(1000 * keepalive_s)),
+        ("grpc.keepalive_timeout_ms", round(1000 * keepalive_s / 3)),
+        ("grpc.http2.ping_timeout_ms", round(1000 * keepalive_s / 3)),  # what grpc 1.85 goes by, a minute by default
+        ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
         ("grpc.max_reconnect_backoff_ms", 2_000),  # a service that restarts is found again soon
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

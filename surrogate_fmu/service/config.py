@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MESSAGE_LIMIT_BYTES = 8 * 2**20  # a larger one holds up all other callers while it is read
+KEEPALIVE_S = 30.0
 TIME_TO_LIVE_MAX_S = 30 * 86400.0
 
 
@@ -25,6 +26,8 @@ class ServeConfig:
         rollout_limit: members times steps of one rollout.
         rollout_worker_count: rollouts worked on at once; as many again may wait, further ones are told to come again.
         write_timeout_s: a caller that does not read a reply of a stream for so long is dropped [s].
+        keepalive_s: a connection that has been silent for so long is asked for a sign of life, and dropped when none comes
+            within a third of that time [s]; callers may ask as often.
         token_interval: a resume token comes with every so-manieth step.
         store: where the state of sessions goes at every step: "none", "sqlite:///path", "redis://host:port/db".
         key_file: secret that signs resume tokens and snapshots; None makes one that ends with the server.
@@ -47,6 +50,7 @@ class ServeConfig:
     rollout_limit: int = 10_000_000
     rollout_worker_count: int = 1
     write_timeout_s: float = 60.0
+    keepalive_s: float = KEEPALIVE_S
     token_interval: int = 10
     store: str = "none"
     key_file: Path | None = None
@@ -76,7 +80,7 @@ class ServeConfig:
             raise ValueError(f"owner_session_limit {self.owner_session_limit} must be 0 (no limit) or more")
         if self.reproducible_batch is not None and not 1 <= self.reproducible_batch <= 1024:
             raise ValueError(f"reproducible_batch {self.reproducible_batch} must be from 1 to 1024")
-        for name in ("idle_timeout_s", "store_time_to_live_s", "write_timeout_s"):
+        for name in ("idle_timeout_s", "store_time_to_live_s", "write_timeout_s", "keepalive_s"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} {getattr(self, name)} must be a positive number of seconds")
         if not (self.stop_grace_s >= 0 and math.isfinite(self.stop_grace_s)):

@@ -234,10 +234,12 @@ def _options(config: ServeConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.message_limit_bytes),
         ("grpc.max_send_message_length", config.message_limit_bytes),
         ("grpc.max_metadata_size", 16 * 1024),
-        ("grpc.keepalive_time_ms", 30_000),  # a half-open connection is found and its calls end
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_time_ms", round(1000 * config.keepalive_s)),  # a half-open connection is found and its calls end
+        ("grpc.keepalive_timeout_ms", round(1000 * config.keepalive_s / 3)),
+        ("grpc.http2.ping_timeout_ms", round(1000 * config.keepalive_s / 3)),  # what grpc 1.85 goes by, a minute by default
+        ("grpc.http2.min_ping_interval_without_data_ms", round(1000 * config.keepalive_s / 3)),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),  # as many as it takes
         ("grpc.so_reuseport", 0),  # else a second server shares the port in silence and takes half of the calls
     ]
 

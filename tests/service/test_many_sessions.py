@@ -1,5 +1,6 @@
 """Many sessions in one call, and whole runs in one call."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.runtime.ensemble import rollout
+from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.service import conversion
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.server import Server
@@ -30,6 +32,45 @@ def open_some(stub: SurrogateStub, count: int, **fields: object) -> list[str]:
     for seed, session_id in enumerate(ids):
         stub.Open(pb.OpenRequest(session_id=session_id, model_name=MODEL, seed=seed, **fields))
     return ids
+
+
+@pytest.mark.parametrize("way", ["unary", "stream"])
+def test_a_thousand_sessions_at_once(toy_bundle: Bundle, way: str):
+    count, steps = 1000, 4
+
+    async def run_all(address: str) -> list[list[float]]:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(4)]
+        runs = [run_one(SurrogateStub(channels[seed % 4]), seed) for seed in range(count)]
+        temperatures = await asyncio.gather(*runs)
+        for channel in channels:
+            await channel.close()
+        return temperatures
+
+    async def run_one(stub: SurrogateStub, seed: int) -> list[float]:
+        session_id = (await stub.Open(pb.OpenRequest(model_name=MODEL, seed=seed))).session_id
+        call, points = stub.Run() if way == "stream" else None, []
+        for number in range(1, steps + 1):
+            request = step_request(session_id, number, float(seed % 7))
+            if call is None:
+                points.append((await stub.DoStep(request)).point)
+            else:
+                await call.write(request)
+                points.append((await call.read()).point)
+        if call is not None:
+            await call.done_writing()
+            assert await call.read() is grpc.aio.EOF
+        await stub.Close(pb.CloseRequest(session_id=session_id))
+        return [point.outputs["temperature"].elements[0] for point in points]
+
+    with Server([toy_bundle], ServeConfig(listen="127.0.0.1:0")) as server:
+        found = asyncio.run(run_all(server.address))
+        assert len(server.table) == 0
+    for seed in range(0, count, 37):
+        session = Session(toy_bundle, seed=seed)
+        session.initialize()
+        expected = [session.do_step({"power": float(seed % 7)})["temperature"] for _ in range(steps)]
+        assert found[seed] == expected
 
 
 def column(values: object) -> pb.Value:

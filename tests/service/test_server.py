@@ -88,6 +88,7 @@ def test_health_service(server: Server):
         {"idle_timeout_s": 0.0},
         {"stop_grace_s": -1.0},
         {"message_limit_bytes": 0},
+        {"keepalive_s": 0.0},
         {"port": 1},
     ],
 )
