@@ -3,6 +3,14 @@
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surrogate_fmu.cli.durations import seconds
+
+if TYPE_CHECKING:
+    from surrogate_fmu.config import SurrogateConfig
+    from surrogate_fmu.dataset.trajectories import Trajectories
+    from surrogate_fmu.training.config import TrainingConfig
 
 HELP = "train the generator on the recorded runs and write the bundle"
 
@@ -11,9 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("config", type=Path, help="the surrogate.toml")
     parser.add_argument("-o", "--output", type=Path, help="the bundle; default the one that the file names")
-    parser.add_argument("--budget", type=float, metavar="CPU_S", help="end after so many CPU seconds in any case")
+    parser.add_argument("--budget", type=seconds, metavar="CPU", help="end after so much CPU time in any case: 90s, 30m, 2h")
+    parser.add_argument(
+        "--race", metavar="RECIPES", help="train by several recipes side by side and take the best: energy,r3gan,vae or all"
+    )
     parser.add_argument("--updates", type=int, help="length of the training")
-    parser.add_argument("--objective", choices=("energy", "r3gan"), help="what to train on")
+    parser.add_argument("--objective", choices=("energy", "r3gan", "terms"), help="what to train on")
     parser.add_argument("--seed", type=int, help="of weights and batches")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted training")
     parser.add_argument("--log", type=Path, help="folder for TensorBoard event files")
@@ -31,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.log import open_log
     from surrogate_fmu.training.loop import Progress, train
+    from surrogate_fmu.training.watch import Watch
     from surrogate_fmu.variables import Causality
 
     config = load_config(arguments.config)
@@ -50,7 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     target = arguments.output or config.bundle_path
     checkpoint = target.with_name(target.name + ".checkpoint")
     names = datasets[Split.TRAIN].names(Causality.OUTPUT)
+    if arguments.race:
+        return _race(arguments, config, settings, datasets[Split.TRAIN], datasets[Split.VALIDATION], target)
 
+    watch = Watch()
     with (
         tqdm(total=1000, desc="training", bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar,
         open_log(arguments.log) as log,
@@ -61,9 +76,19 @@ def run(arguments: argparse.Namespace) -> int:
             if progress.validation:
                 bar.set_postfix_str(f"CRPS / plant's own: {progress.validation.line(names)}")
             log(progress, names)
+            for finding in watch.see(progress):
+                bar.write(finding)
 
         try:
-            result = train(datasets[Split.TRAIN], datasets[Split.VALIDATION], settings, checkpoint, arguments.resume, report)
+            result = train(
+                datasets[Split.TRAIN],
+                datasets[Split.VALIDATION],
+                settings,
+                checkpoint,
+                arguments.resume,
+                report,
+                folder=arguments.config.parent,
+            )
         except KeyboardInterrupt:
             bar.close()
             if checkpoint.exists():
@@ -79,4 +104,41 @@ def run(arguments: argparse.Namespace) -> int:
         f"{result.cpu_s:.0f} CPU s"
     )
     print(f"validation CRPS over the plant's own: {result.best.line(names)}")
+    return 0
+
+
+def _race(
+    arguments: argparse.Namespace,
+    config: "SurrogateConfig",
+    settings: "TrainingConfig",
+    training: "Trajectories",
+    validation: "Trajectories",
+    target: Path,
+) -> int:
+    """Train by several recipes and keep the winner's bundle."""
+    from rich.console import Console
+
+    from surrogate_fmu.bundle.archive import write_archive
+    from surrogate_fmu.cli.race_board import live_board, make_board, outcome
+    from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.training.export import make_trained_bundle
+    from surrogate_fmu.training.race import race
+    from surrogate_fmu.training.recipes import find_recipes
+
+    if arguments.resume or arguments.objective or arguments.updates:
+        raise ConfigError("--race trains by its own recipes until the budget ends; leave out --resume, --objective and --updates")
+    recipes = find_recipes(arguments.race)
+    with live_board() as report:
+        ended = race(training, validation, settings, recipes, settings.budget_cpu_s, report, arguments.config.parent)
+    Console(width=None if Console().is_terminal else 160).print(make_board(ended.candidates, ended))
+    for candidate in ended.candidates:
+        for name, sentence in candidate.watch.findings.items():
+            print(f"{candidate.recipe.name}, {name}: {sentence}")
+    print(outcome(ended))
+    winner = ended.winner
+    assert winner.result is not None
+    surrogate = config.surrogate
+    bundle = make_trained_bundle(surrogate.name, surrogate.description, winner.result, training, validation, winner.config)
+    write_archive(bundle, target)
+    print(f"{target}: {target.stat().st_size / 1e3:.0f} kB, trained by {winner.recipe.name}: {winner.recipe.description}")
     return 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 
 class Objective(StrEnum):
@@ -10,7 +11,29 @@ class Objective(StrEnum):
     ENERGY = "energy"
     """Fair energy score of whole windows plus fair CRPS per output and step."""
     R3GAN = "r3gan"
-    """Relativistic pairing GAN with R1 and R2 penalties and a critic that sees window and condition."""
+    """Relativistic pairing GAN with R1 and R2 penalties and a critic that sees window and condition, after the energy score."""
+    TERMS = "terms"
+    """The weighted sum of [[training.terms]]."""
+
+
+@dataclass(frozen=True)
+class TermConfig:
+    """One term of an objective of one's own.
+
+    Attributes:
+        name: of the term or game; `surrogate_fmu.training.objectives.terms.registry` lists them.
+        weight: in the sum.
+        begin, end: shares of the training between which it counts.
+        function: of the term `residual`: "file.py:name".
+        options: of the term, by name.
+    """
+
+    name: str
+    weight: float = 1.0
+    begin: float = 0.0
+    end: float = 1.0
+    function: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,6 +200,7 @@ class TrainingConfig:
 
     Attributes:
         objective: what it is trained on.
+        terms: of the objective `terms`.
         seed: of weights, batches and latents.
         updates: length of the training.
         budget_cpu_s: CPU seconds of this process after which training ends in any case, complete.
@@ -191,6 +215,7 @@ class TrainingConfig:
     """
 
     objective: Objective = Objective.ENERGY
+    terms: tuple[TermConfig, ...] = ()
     seed: int = 0
     updates: int = 3000
     budget_cpu_s: float = 3600.0
@@ -213,6 +238,8 @@ class TrainingConfig:
         for name in ("updates", "budget_cpu_s", "batch_size", "validations", "validation_members", "threads"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+        if self.terms and self.objective is not Objective.TERMS:
+            raise ValueError('[[training.terms]] have no effect on this objective: set objective = "terms"')
         wiener = self.generator.structure is Structure.WIENER
         if wiener and self.energy.encoder_width != EnergyConfig.encoder_width:
             raise ValueError("encoder_width has no effect on a Wiener generator, whose individuals are found by least squares")

@@ -5,9 +5,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from surrogate_fmu.dataset.scaling import measure_scaling
-from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.dataset.trajectories import Array, Trajectories
 from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.schema import encode
 from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator, make_generator
+from surrogate_fmu.training.importance import check_weights
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
-from surrogate_fmu.training.rollout import draw_latents
+from surrogate_fmu.training.objectives.terms.term import TermSum
+from surrogate_fmu.training.rollout import WindowRoller
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
 _WARM_UP_UPDATES = 50  # learning rate rises over the first updates
@@ -33,7 +35,18 @@ _CURRICULUM = 0.5  # windows reach full length at this share of the training
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, for a display and the logs."""
+    """Where training stands, for a display, the logs and the watch.
+
+    Attributes:
+        update: how many were made.
+        share: of the training done, 0 to 1.
+        loss: of the last update.
+        learning_rate: of the generator.
+        cpu_s: CPU seconds spent.
+        validation: the score of the averaged weights, where it was taken.
+        best: so far.
+        signals: what the loss was made of, and the norm of its gradient before clipping.
+    """
 
     update: int
     share: float
@@ -42,6 +55,7 @@ class Progress:
     cpu_s: float
     validation: ValidationScore | None
     best: ValidationScore | None
+    signals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,9 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
+    objective: TermSum | None = None,
+    weights: Array | None = None,
+    folder: Path = Path(),
 ) -> TrainingResult:
     """Train a generator.
 
@@ -76,13 +93,16 @@ def train(
         checkpoint: where to keep the state; written at every validation and when interrupted.
         resume: go on from the checkpoint.
         report: called after every update.
+        objective: a sum of terms, in place of what the configuration names; a checkpoint does not know it.
+        weights: (run,), importance weights of the training runs, for an objective of terms.
+        folder: where files that the configuration names are.
 
     Raises:
         TrainingError: the loss is not finite, the data do not fit the settings, or the checkpoint cannot be used.
         KeyboardInterrupt: passed on after the checkpoint is written.
     """
     torch.set_num_threads(config.threads)
-    trainer = _Trainer(training, validation, config)
+    trainer = Trainer(training, validation, config, objective, weights, folder)
     if resume:
         if checkpoint is None:
             raise TrainingError("resume needs a checkpoint path")
@@ -104,8 +124,24 @@ def train(
     return trainer.result()
 
 
-class _Trainer:
-    def __init__(self, training: Trajectories, validation: Trajectories, config: TrainingConfig) -> None:
+class Trainer:
+    """A training, one update at a time; arguments and errors as those of `train`.
+
+    Attributes:
+        generator: as it is now.
+        fingerprint: of data and settings.
+        cpu_s: CPU seconds spent in updates.
+    """
+
+    def __init__(
+        self,
+        training: Trajectories,
+        validation: Trajectories,
+        config: TrainingConfig,
+        objective: TermSum | None = None,
+        weights: Array | None = None,
+        folder: Path = Path(),
+    ) -> None:
         if config.window_steps[1] > training.step_count:
             raise TrainingError(
                 f"window_steps reaches {config.window_steps[1]}, the runs have {training.step_count} steps; shorten the window"
@@ -119,7 +155,9 @@ class _Trainer:
             self.generator = make_generator(
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
-            self._objective = make_objective(config, self.generator, scaling, len(training))
+            self._objective = make_objective(
+                config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder
+            )
         self._trained = [*self.generator.parameters(), *self._objective.parameters()]
         self._average = copy.deepcopy(self.generator)
         self._best_weights = copy.deepcopy(self.generator.state_dict())
@@ -134,22 +172,21 @@ class _Trainer:
         self._update = 0
         self._best: ValidationScore | None = None
         self._best_update = 0
-        self._cpu_before = 0.0
-        self._cpu_start = time.process_time()
-
-    @property
-    def cpu_s(self) -> float:
-        return self._cpu_before + time.process_time() - self._cpu_start
+        self.cpu_s = 0.0
 
     @property
     def share(self) -> float:
+        """How much of the training is done, 0 to 1."""
         return min(1.0, max(self._update / self._config.updates, self.cpu_s / self._config.budget_cpu_s))
 
     @property
     def finished(self) -> bool:
+        """Whether it is complete."""
         return self.share >= 1.0 and self._best is not None
 
     def update(self) -> Progress:
+        """Make one update, and validate when that is due."""
+        start = time.process_time()
         config, share = self._config, self.share
         shortest, longest = config.window_steps
         steps = round(shortest + (longest - shortest) * min(1.0, share / _CURRICULUM))
@@ -160,17 +197,9 @@ class _Trainer:
         runs = self._next_runs()
         conditions, observed = self._conditions[runs, :steps], self._outputs[runs, : steps + 1]
 
-        def roll_members(members: int, points: Tensor, individuals: Tensor | None = None) -> Tensor:
-            sizes, count = config.generator, len(runs)
-            if individuals is None:
-                latents = draw_latents(members * count, steps, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
-            else:
-                given = torch.cat([individuals, individuals.new_zeros(count, sizes.step_latent_dim)], dim=1)
-                latents = given[:, None].expand(-1, steps, -1).repeat(members, 1, 1)
-            rolled: Tensor = self.generator.roll(conditions, latents, points, observed)
-            return rolled.reshape(members, count, *rolled.shape[1:])
-
-        loss = self._objective.loss(roll_members, Batch(runs, conditions, observed), share)
+        sizes = config.generator
+        roller = WindowRoller(self.generator, conditions, observed, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+        loss = self._objective.loss(roller, Batch(runs, conditions, observed), share)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at update {self._update}; lower learning_rate or gradient_clip, and look for "
@@ -178,12 +207,17 @@ class _Trainer:
             )
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
+        gradient = torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
         self._optimiser.step()
         self._average_weights()
         self._objective.after_update((self.generator, self._average))
         self._update += 1
-        return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, self._validate_when_due(share), self._best)
+        self.cpu_s += time.process_time() - start
+        start = time.process_time()
+        score = self._validate_when_due(share)
+        self.cpu_s += time.process_time() - start
+        signals = {"gradient": float(gradient)} | self._objective.signals()
+        return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, score, self._best, signals)
 
     def _next_runs(self) -> Tensor:
         """The next batch of a shuffled order, so that runs are visited equally often."""
@@ -211,6 +245,7 @@ class _Trainer:
         return score
 
     def state(self) -> dict[str, Any]:
+        """Tensors and plain data for a checkpoint."""
         return {
             "fingerprint": self.fingerprint,
             "generator": self.generator.state_dict(),
@@ -227,6 +262,7 @@ class _Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
         self.generator.load_state_dict(state["generator"])
         self._average.load_state_dict(state["average"])
         self._best_weights = state["best_weights"]
@@ -238,9 +274,10 @@ class _Trainer:
         self._random.set_state(state["random"])
         self._order = state["order"]
         self._update = state["update"]
-        self._cpu_before, self._cpu_start = state["cpu_s"], time.process_time()
+        self.cpu_s = state["cpu_s"]
 
     def result(self) -> TrainingResult:
+        """The generator with the best averaged weights."""
         assert self._best is not None
         generator = copy.deepcopy(self.generator)
         generator.load_state_dict(self._best_weights)

@@ -51,6 +51,13 @@ class Validation:
 
     Raises:
         DatasetError: a schedule was run with fewer than three individuals, or their numbers differ.
+
+    Attributes:
+        plant: (schedule, individual, step, output), the recorded runs without their start.
+        conditions: (schedule, step, condition).
+        resolution: (output,), differences below it count as nothing.
+        floor: (schedule, output), the plant's own CRPS: of each individual against the others.
+        names: of the outputs.
     """
 
     def __init__(self, trajectories: Trajectories, run_latent_dim: int, step_latent_dim: int, members: int, seed: int) -> None:
@@ -62,31 +69,40 @@ class Validation:
             )
         order = np.argsort(trajectories.schedule, kind="stable")
         plant = torch.tensor(trajectories.outputs[order], dtype=torch.float32)[:, 1:]
-        self._plant = plant.reshape(len(numbers), -1, *plant.shape[1:])
+        self.plant = plant.reshape(len(numbers), -1, *plant.shape[1:])
         first = order.reshape(len(numbers), -1)[:, 0]
-        self._conditions = torch.tensor(trajectories.conditions()[first], dtype=torch.float32).repeat_interleave(members, dim=0)
+        self.conditions = torch.tensor(trajectories.conditions()[first], dtype=torch.float32)
+        self._repeated = self.conditions.repeat_interleave(members, dim=0)
         random = torch.Generator().manual_seed(seed)
-        self._latents = draw_latents(len(self._conditions), trajectories.step_count, run_latent_dim, step_latent_dim, random)
-        self._members = members
-        individuals = self._plant.shape[1]
+        self._latents = draw_latents(len(self._repeated), trajectories.step_count, run_latent_dim, step_latent_dim, random)
+        self._member_count = members
+        individuals = self.plant.shape[1]
         others = [[j for j in range(individuals) if j != i] for i in range(individuals)]
         # An output that the inputs fix has no spread to measure by; a small share of its range stands in.
-        scale = self._plant.std(dim=(0, 1, 2))
-        self._resolution = torch.where(scale > 0, _RESOLUTION * scale, torch.ones_like(scale))
-        self._floor = torch.stack([_crps(self._plant[:, others[i]], self._plant[:, i]) for i in range(individuals)]).mean(dim=0)
+        scale = self.plant.std(dim=(0, 1, 2))
+        self.resolution = torch.where(scale > 0, _RESOLUTION * scale, torch.ones_like(scale))
+        self.floor = torch.stack([_crps(self.plant[:, others[i]], self.plant[:, i]) for i in range(individuals)]).mean(dim=0)
         self.names = trajectories.names(Causality.OUTPUT)
 
     def score(self, generator: RollingGenerator) -> ValidationScore:
         """Score a generator as it is."""
-        with torch.no_grad():
-            rolled = generator.roll(self._conditions, self._latents)
-        members = rolled.reshape(-1, self._members, *rolled.shape[1:])[:, :, 1:]
-        crps = torch.stack([_crps(members, self._plant[:, i]) for i in range(self._plant.shape[1])]).mean(dim=0)
+        members = self.members(generator)
+        crps = self.crps(members)
         spread, plant_spread = (
-            torch.maximum(ensemble.var(dim=1).mean(dim=(0, 1)).sqrt(), self._resolution) for ensemble in (members, self._plant)
+            torch.maximum(ensemble.var(dim=1).mean(dim=(0, 1)).sqrt(), self.resolution) for ensemble in (members, self.plant)
         )
-        ratio = crps.mean(dim=0) / torch.maximum(self._floor.mean(dim=0), self._resolution)
+        ratio = crps.mean(dim=0) / torch.maximum(self.floor.mean(dim=0), self.resolution)
         return ValidationScore(tuple(ratio.tolist()), tuple((spread / plant_spread).tolist()))
+
+    def members(self, generator: RollingGenerator) -> Tensor:
+        """Draws under every schedule, (schedule, member, step, output)."""
+        with torch.no_grad():
+            rolled = generator.roll(self._repeated, self._latents)
+        return rolled.reshape(-1, self._member_count, *rolled.shape[1:])[:, :, 1:]
+
+    def crps(self, members: Tensor) -> Tensor:
+        """CRPS of members (schedule, member, step, output), averaged over individuals and steps, (schedule, output)."""
+        return torch.stack([_crps(members, self.plant[:, i]) for i in range(self.plant.shape[1])]).mean(dim=0)
 
 
 def _crps(members: Tensor, observed: Tensor) -> Tensor:

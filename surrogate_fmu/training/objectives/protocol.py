@@ -1,16 +1,13 @@
 """What the training loop needs of an objective."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from surrogate_fmu.training.generators import Generator
-
-RollMembers = Callable[..., Tensor]
-"""(number of members, points (point,) to return, run latents (batch, run_latent_dim) or None) -> trajectories (member, batch,
-point, output) of the present generator, with gradients; given run latents are those of all members, without step latents."""
+from surrogate_fmu.training.rollout import WindowRoller
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,11 @@ class Batch:
 class WindowObjective(Protocol):
     """A loss over windows; adversarial ones also train their critic inside `loss`."""
 
-    def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
+    def loss(self, roller: WindowRoller, batch: Batch, share: float) -> Tensor:
         """The generator's loss ().
 
         Args:
-            roll_members: draws members under the batch's conditions.
+            roller: draws members under the batch's conditions.
             batch: the recorded windows.
             share: of the training done, 0 to 1.
         """
@@ -51,6 +48,10 @@ class WindowObjective(Protocol):
 
     def after_update(self, generators: Sequence[Generator]) -> None:
         """Called with the generator and its average when the weights have changed."""
+        ...
+
+    def signals(self) -> dict[str, float]:
+        """What the last loss was made of, by name, for logs and the watch."""
         ...
 
     def state(self) -> dict[str, Any]:

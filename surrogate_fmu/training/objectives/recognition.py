@@ -10,9 +10,10 @@ from surrogate_fmu.training.config import PosteriorConfig, TrainingConfig
 from surrogate_fmu.training.encoders.run import RunEncoder
 from surrogate_fmu.training.generators import Generator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
-from surrogate_fmu.training.objectives.protocol import Batch, RollMembers
+from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.reconstruction import draw_posterior, negative_elbo
 from surrogate_fmu.training.posterior import RunPosterior
+from surrogate_fmu.training.rollout import WindowRoller
 
 _FORGETTING = 0.05  # of the known size of errors at each update
 _FIRST_ERROR = 2.0  # in units of the conditional spread, before anything was fitted
@@ -21,11 +22,11 @@ _FIRST_ERROR = 2.0  # in units of the conditional spread, before anything was fi
 class Recognition(Protocol):
     """A loss that asks the generator to follow the very runs that were recorded."""
 
-    def loss(self, roll_members: RollMembers, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
+    def loss(self, roller: WindowRoller, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
         """The loss (), per scalar of the window.
 
         Args:
-            roll_members: rolls the generator under the batch's conditions.
+            roller: rolls the generator under the batch's conditions.
             batch: the recorded windows.
             unit: (batch, 1, output_dim), in which errors of 1 matter alike.
             expected: (batch, step, output_dim), the mean over individuals under each window's schedule, as far as known.
@@ -60,12 +61,12 @@ class EncoderRecognition:
             generator.output_dim, len(self._condition_mean), generator.run_latent_dim, config.energy.encoder_width
         )
 
-    def loss(self, roll_members: RollMembers, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
+    def loss(self, roller: WindowRoller, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
         observed = batch.observed[:, 1:]
         level = (expected - self._output_mean) / self._output_std
         condition = (batch.conditions - self._condition_mean) / self._condition_std
         centre, log_variance = self._encoder((observed - expected) / unit, level, condition)
-        followed = roll_members(1, points, draw_posterior(centre, log_variance, self._random))[0]
+        followed = roller.roll(roller.follow(draw_posterior(centre, log_variance, self._random)), points)[0]
         return negative_elbo((followed - batch.observed[:, points]) / unit, centre, log_variance)
 
     def parameters(self) -> Iterable[nn.Parameter]:
@@ -95,7 +96,7 @@ class PosteriorRecognition:
         self._random = torch.Generator().manual_seed(config.seed + 2)
         self._squared_error = torch.full((generator.output_dim,), _FIRST_ERROR**2)
 
-    def loss(self, roll_members: RollMembers, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
+    def loss(self, roller: WindowRoller, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:
         steps, generator = batch.conditions.shape[1], self._generator
         looked = 1 + torch.randperm(steps, generator=self._random)[: self._config.points].sort().values
         noise = unit * (self._squared_error.sqrt() + self._config.noise_floor)

@@ -11,9 +11,10 @@ from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.objectives.energy import path_score
-from surrogate_fmu.training.objectives.protocol import Batch, RollMembers
+from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.recognition import EncoderRecognition, PosteriorRecognition, Recognition
 from surrogate_fmu.training.objectives.units import scale_tensors
+from surrogate_fmu.training.rollout import WindowRoller
 
 _FORGETTING = 0.3  # of a run's known spread at each visit
 _FLOOR = 0.05  # of the pooled spread; below it differences between individuals are noise
@@ -64,7 +65,7 @@ class ScoringObjective:
         if self._recognition:
             self._recognition.after_update(generators)
 
-    def loss(self, roll_members: RollMembers, batch: Batch, share: float) -> Tensor:
+    def loss(self, roller: WindowRoller, batch: Batch, share: float) -> Tensor:
         steps = batch.conditions.shape[1]
         points = torch.arange(1, steps + 1)
         if 0 < self._config.points < steps:
@@ -75,12 +76,12 @@ class ScoringObjective:
         expected = self._mean[batch.runs, :steps]
         terms = []
         if self._updates % self._config.interval == 0 or self._recognition is None:
-            members = roll_members(self._config.members, points)
+            members = roller.roll(roller.draw(self._config.members), points)
             self._remember(batch.runs, members, points)
             terms.append(path_score(members / unit, batch.observed[:, points] / unit, self._config.path_weight))
         if self._recognition is not None:
             weight = self._config.reconstruction_weight
-            terms.append(weight * self._recognition.loss(roll_members, batch, unit, expected, points))
+            terms.append(weight * self._recognition.loss(roller, batch, unit, expected, points))
         self._updates += 1
         return torch.stack(terms).sum()
 
@@ -90,6 +91,9 @@ class ScoringObjective:
             self._spread[runs] = torch.lerp(self._spread[runs], members.var(dim=0).mean(dim=1).sqrt(), _FORGETTING)
             here = (runs[:, None], points - 1)
             self._mean[here] = torch.lerp(self._mean[here], members.mean(dim=0), _FORGETTING)
+
+    def signals(self) -> dict[str, float]:
+        return {}
 
     def state(self) -> dict[str, Any]:
         recognition = self._recognition.state() if self._recognition else {}

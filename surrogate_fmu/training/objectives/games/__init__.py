@@ -1,0 +1,1 @@
+"""Adversarial games, one file each: the losses of two players, with their equations."""

@@ -1,0 +1,131 @@
+"""An adversarial game as a term: its value is the generator's loss, and taking it trains the critic."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surrogate_fmu.training.critics import BODIES, make_critic
+from surrogate_fmu.training.objectives.games.protocol import Game
+from surrogate_fmu.training.objectives.terms.term import Draw, Shapes, Term
+
+
+class Adversarial(Term):
+    """A game between the generator and a critic that sees windows under their conditions.
+
+    Individuals differ by a few percent of an output's range, which a critic that sees raw outputs takes long to notice. It
+    therefore sees the deviation from where the generator expects the window (`Draw.centred`), in units of the conditional spread;
+    that centre and the condition stand beside it.
+
+    Args:
+        game: the losses.
+        critic: "window" (convolutions over time), "recurrent" (GRU), "attention", "mlp".
+        width: hidden units of the critic.
+        spectral_norm: normalise the critic's weights by their largest singular value (Miyato et al., ICLR 2018).
+        projection: condition the critic by projection, not by concatenation.
+        learning_rate: of the critic; with that of the generator it makes two time scales (Heusel et al., NeurIPS 2017).
+        critic_steps: of the critic per step of the generator, each on draws of its own but the last.
+        feature_matching: weight of the distance between mean features of real and fake (Salimans et al., NeurIPS 2016).
+        members: draws per window, at least 2; half of them are fakes, the others make the centre.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        critic: str = "window",
+        width: int = 64,
+        spectral_norm: bool = False,
+        projection: bool = False,
+        learning_rate: float = 5e-4,
+        critic_steps: int = 1,
+        feature_matching: float = 0.0,
+        members: int = 4,
+    ) -> None:
+        if critic_steps < 1 or learning_rate <= 0.0 or members < 2 or feature_matching < 0.0:
+            raise ValueError(
+                f"critic_steps {critic_steps} must be at least 1, learning_rate {learning_rate:g} above 0, members {members} at "
+                f"least 2 and feature_matching {feature_matching:g} not negative"
+            )
+        self._game = game
+        if critic not in BODIES:
+            raise ValueError(f"critic {critic!r} is unknown; there are {', '.join(BODIES)}")
+        self._network = (critic, width, spectral_norm, projection)
+        self._learning_rate = learning_rate
+        self._critic_steps = critic_steps
+        self._feature_matching = feature_matching
+        self.members = members
+        self._signals: dict[str, float] = {}
+
+    def bind(self, shapes: Shapes) -> None:
+        """Make the critic."""
+        name, width, spectral_norm, projection = self._network
+        self._critic = make_critic(name, shapes.output_dim, shapes.condition_dim, width, spectral_norm, projection)
+        self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=self._learning_rate, betas=(0.5, 0.99))
+
+    def value(self, draw: Draw) -> Tensor:
+        """()."""
+        for _ in range(self._critic_steps - 1):
+            with torch.no_grad():
+                others = draw.roll(draw.roller.draw(self.members))
+            self._train_critic(draw, others)
+        return self._play(draw, draw.members[: self.members])
+
+    def _train_critic(self, draw: Draw, members: Tensor) -> None:
+        view = _View(draw, members)
+
+        def critic(window: Tensor) -> Tensor:
+            return self._critic(window, view.level, view.condition)  # type: ignore[no-any-return]
+
+        self._optimiser.zero_grad()
+        loss = self._game.critic_loss(critic, view.real, view.fake.detach())
+        loss.backward()  # type: ignore[no-untyped-call]
+        slope = torch.nn.utils.clip_grad_norm_(self._critic.parameters(), 10.0)
+        self._optimiser.step()
+        self._game.constrain(self._critic)
+        self._signals |= {"critic_loss": float(loss.detach()), "critic_gradient": float(slope)}
+
+    def _play(self, draw: Draw, members: Tensor) -> Tensor:
+        self._train_critic(draw, members)
+        view = _View(draw, members)
+
+        def critic(window: Tensor) -> Tensor:
+            return self._critic(window, view.level, view.condition)  # type: ignore[no-any-return]
+
+        with torch.no_grad():
+            real, fake = critic(view.real), critic(view.fake)
+        # how often the critic ranks a real window above the fake one under the same condition: 0.5 cannot tell, 1 is sure
+        self._signals |= {
+            "critic_real": float(real.mean()),
+            "critic_fake": float(fake.mean()),
+            "critic_lead": float((real > fake).float().mean()),
+        }
+        loss = self._game.generator_loss(critic, view.real, view.fake)
+        if self._feature_matching:
+            features = [self._critic.features(window, view.level, view.condition) for window in (view.real, view.fake)]
+            loss = loss + self._feature_matching * (features[0].detach().mean(dim=0) - features[1].mean(dim=0)).square().mean()
+        return loss
+
+    def signals(self) -> dict[str, float]:
+        """Scores of real and fake windows, how often the critic is right, its loss and its gradient."""
+        return self._signals
+
+    def state(self) -> dict[str, Any]:
+        """Critic and optimiser."""
+        return {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """See `Term`."""
+        self._critic.load_state_dict(state["critic"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+class _View:
+    """What the critic sees of a draw, (member * batch, point, ...)."""
+
+    def __init__(self, draw: Draw, members: Tensor) -> None:
+        fake, real, centre = draw.centred(members)
+        count = len(fake)
+        self.real = real.repeat(count, 1, 1)
+        self.fake = fake.flatten(0, 1)
+        self.level = draw.level(centre).repeat(count, 1, 1)
+        self.condition = draw.condition.repeat(count, 1, 1)
