@@ -1,10 +1,12 @@
 """`surrogate-fmu top`: sessions and rates of a running service, from its metrics."""
 
 import argparse
+import contextlib
+import http.client
 import re
 import sys
 import time
-import urllib.error
+import urllib.parse
 import urllib.request
 
 from surrogate_fmu.errors import ConfigError, ServiceError
@@ -32,8 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the address or the interval cannot be used.
         ServiceError: nothing answers there, or no service of this package.
     """
-    if not arguments.url.startswith(("http://", "https://")):
-        raise ConfigError(f"{arguments.url!r} is no address of metrics; give http://host:port")
+    _check_url(arguments.url)
     if not arguments.interval_s > 0:
         raise ConfigError(f"--interval-s {arguments.interval_s} must be a positive number of seconds")
     before, then = read_metrics(arguments.url), time.monotonic()
@@ -50,6 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
 
 
+def _check_url(url: str) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        usable = False
+    if not usable or url != url.strip():
+        raise ConfigError(f"{url!r} is no address of metrics; give http://host:port, as `serve --metrics` prints it")
+
+
 def read_metrics(url: str) -> Sample:
     """The metrics of a service by name, model and one more label.
 
@@ -60,7 +71,7 @@ def read_metrics(url: str) -> Sample:
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as reply:
             text = reply.read().decode()
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # away, no text, or cut off
         raise ServiceError(f"no metrics at {address} ({error}); is `surrogate-fmu serve --metrics` running there?") from error
     sample: Sample = {}
     for line in text.splitlines():
@@ -68,7 +79,8 @@ def read_metrics(url: str) -> Sample:
         if found is not None:
             labels = dict(_LABEL.findall(found[2] or ""))
             model = labels.pop("model", "")
-            sample[found[1], model, ",".join(labels.values())] = float(found[3])
+            with contextlib.suppress(ValueError):  # no number: not of this package
+                sample[found[1], model, ",".join(labels.values())] = float(found[3])
     if not sample:
         raise ServiceError(f"what answers at {address} is no service of surrogate-fmu; check the address")
     return sample
@@ -81,7 +93,8 @@ def table(sample: Sample, before: Sample, seconds: float) -> list[str]:
         return sample.get((name, model, detail), 0.0)
 
     def change(name: str, model: str) -> float:
-        return value(name, model) - before.get((name, model, ""), 0.0)
+        now, then = value(name, model), before.get((name, model, ""), 0.0)
+        return now - then if now >= then else now  # a service that began again counts from 0
 
     heads = ("sessions", "steps", "steps/s", "per call", "mean, us", "replays", "evicted")
     lines = [f"{'model':24s}" + "".join(f"{head:>11s}" for head in heads)]

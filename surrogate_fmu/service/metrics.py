@@ -1,5 +1,7 @@
 """What a service counts: nothing, or Prometheus metrics over HTTP with a live page."""
 
+import contextlib
+import socket
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +11,8 @@ from typing import Any, Protocol
 from surrogate_fmu.errors import ServiceError
 
 _LATENCY_BUCKETS_S = (25e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 0.01, 0.05, 0.2, 1.0, 5.0)
+_SILENCE_S = 10  # that a caller may hold a thread without a word
+_CONNECTIONS_MAX = 32
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -69,6 +73,51 @@ class NoMetrics:
         """Nothing."""
 
 
+class _Http(ThreadingHTTPServer):
+    """Some connections at once, each in a thread that ends with the server; one too many and the oldest is hung up."""
+
+    daemon_threads = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Any, None] = {}
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread."""
+        with self._lock:
+            oldest = next(iter(self._open)) if len(self._open) >= _CONNECTIONS_MAX else None
+            self._open[request] = None
+        if oldest is not None:
+            _hang_up(oldest)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that was answered."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A caller that goes away is no event."""
+
+    def hang_up(self) -> None:
+        """End every connection, whatever it waits for."""
+        with self._lock:
+            connections = list(self._open)
+        for connection in connections:
+            _hang_up(connection)
+
+
+class _Http6(_Http):
+    address_family = socket.AF_INET6
+
+
+def _hang_up(connection: Any) -> None:
+    with contextlib.suppress(OSError):  # it may be closed already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class PrometheusMetrics:
     """Counts in a registry of its own, so that two servers in one process do not mix."""
 
@@ -94,7 +143,7 @@ class PrometheusMetrics:
         self._generator = Counter(name + "generator_seconds", "Time in the generator.", ["model"], **options)
         self._members = Counter(name + "rollout_member_steps", "Members times steps of rollouts.", ["model"], **options)
         self._of_model: dict[str, tuple[Counter, Histogram]] = {}
-        self._http: ThreadingHTTPServer | None = None
+        self._http: _Http | None = None
         self._thread: threading.Thread | None = None
 
     def step(self, model: str, seconds: float, replayed: bool) -> None:
@@ -140,7 +189,7 @@ class PrometheusMetrics:
         page = files("surrogate_fmu.service").joinpath("live.html").read_bytes()
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 10  # seconds that a silent caller holds a thread
+            timeout = _SILENCE_S
 
             def do_GET(self) -> None:
                 if self.path == "/metrics":
@@ -162,12 +211,12 @@ class PrometheusMetrics:
 
         host, _, port = address.rpartition(":")
         try:
-            self._http = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+            server = _Http6 if ":" in host else _Http
+            self._http = server((host.removeprefix("[").removesuffix("]"), int(port)), Handler)
         except OSError as error:
             raise ServiceError(
                 f"cannot listen on {address} for metrics ({error}); choose another with --metrics host:port"
             ) from error
-        self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, name="surrogate-fmu-metrics", daemon=True)
         self._thread.start()
         return f"{host}:{self._http.server_address[1]}"
@@ -176,6 +225,7 @@ class PrometheusMetrics:
         """Stop answering and free the port."""
         if self._http is not None and self._thread is not None:
             self._http.shutdown()
+            self._http.hang_up()
             self._http.server_close()
             self._thread.join()
             self._http = self._thread = None

@@ -40,17 +40,20 @@ _Context = Any  # grpc.aio.ServicerContext, whose stubs are generic in the messa
 
 
 def _answering(call: Callable[[Any, Request, _Context], Awaitable[Reply]]) -> Callable[[Any, Request, _Context], Awaitable[Reply]]:
-    """Turn what a call raises into a status, so that no fault of one call ends the server."""
+    """Turn what a call raises into a status, so that no fault of one call ends the server; inside the caller's trace."""
 
     @functools.wraps(call)
     async def answer(servicer: Any, request: Request, context: _Context) -> Reply:
+        metadata = context.invocation_metadata()
+        if not any(name == "traceparent" for name, _ in metadata or ()):
+            return await answer_or_refuse(servicer, request, context)
+        with traced(call.__name__, metadata):
+            return await answer_or_refuse(servicer, request, context)
+
+    async def answer_or_refuse(servicer: Any, request: Request, context: _Context) -> Reply:
         try:
             _check_readable(request)
-            metadata = context.invocation_metadata()
-            if not any(name == "traceparent" for name, _ in metadata or ()):
-                return await call(servicer, request, context)
-            with traced(call.__name__, metadata):
-                return await call(servicer, request, context)
+            return await call(servicer, request, context)
         except Exception as error:
             await servicer.refuse(context, call.__name__, error)
             raise AssertionError("abort returns never") from error
@@ -161,22 +164,19 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         session = await self._sessions.find(request.session_id, self._access.owner(context))
         return await self._step(session, request)
 
+    @_answering
     async def Run(self, request_iterator: Any, context: _Context) -> None:  # type: ignore[override]  # writes itself
         """A stream of steps of one session; the next request is read when the reply before it is written."""
-        try:
-            owner = self._access.owner(context)
-            session: ServedSession | None = None
-            while (request := await context.read()) is not grpc.aio.EOF:
-                _check_readable(request)
-                if session is None or not self._sessions.holds(session):
-                    session_id = request.session_id or (session.terms.session_id if session is not None else "")
-                    session = await self._sessions.find(session_id, owner)
-                if request.session_id and request.session_id != session.terms.session_id:
-                    raise InputError("a stream steps one session, and another id came; open a stream for each session")
-                reply = await self._step(session, request)
-                await self._write(context, reply)
-        except Exception as error:
-            await self.refuse(context, "Run", error)
+        owner = self._access.owner(context)
+        session: ServedSession | None = None
+        while (request := await context.read()) is not grpc.aio.EOF:
+            _check_readable(request)
+            if session is None or not self._sessions.holds(session):
+                session_id = request.session_id or (session.terms.session_id if session is not None else "")
+                session = await self._sessions.find(session_id, owner)
+            if request.session_id and request.session_id != session.terms.session_id:
+                raise InputError("a stream steps one session, and another id came; open a stream for each session")
+            await self._write(context, await self._step(session, request))
 
     @_answering
     async def DoSteps(self, request: pb.DoStepsRequest, context: _Context) -> pb.DoStepsResponse:
@@ -234,18 +234,15 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
 
     # -- whole runs --------------------------------------------------------------------------------------------------
 
+    @_answering
     async def Rollout(self, request: pb.RolloutRequest, context: _Context) -> None:  # type: ignore[override]  # writes itself
         """Whole runs of many members, chunk by chunk."""
-        try:
-            _check_readable(request)
-            self._access.owner(context)
-            model = self._sessions.model(request.model_name)
-            _check_digest(model, request.bundle_digest)
-            async with self._rollouts.run(model, request) as chunks:
-                async for chunk in chunks:
-                    await self._write(context, chunk)
-        except Exception as error:
-            await self.refuse(context, "Rollout", error)
+        self._access.owner(context)
+        model = self._sessions.model(request.model_name)
+        _check_digest(model, request.bundle_digest)
+        async with self._rollouts.run(model, request) as chunks:
+            async for chunk in chunks:
+                await self._write(context, chunk)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

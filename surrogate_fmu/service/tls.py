@@ -20,7 +20,7 @@ def server_credentials(cert: Path, key: Path, client_ca: Path | None = None) -> 
         client_ca: certificates that sign those of the callers, PEM: who shows none that they signed is refused.
 
     Raises:
-        ConfigError: a file cannot be read, the key does not belong to the certificate, or the certificate has expired.
+        ConfigError: a file cannot be read, the key does not belong to the certificate, or the certificate does not hold now.
     """
     _check_pair(cert, key)
     pair = [(_read(key), _read(cert))]
@@ -52,9 +52,9 @@ def channel_credentials(root_ca: Path | None = None, cert: Path | None = None, k
 def _check_pair(cert: Path, key: Path) -> None:
     _read(key)
     for place, certificate in enumerate(_certificates(cert)):
-        until = str(certificate["notAfter"])
-        if ssl.cert_time_to_seconds(until) < time.time():
-            raise ConfigError(f"the certificate {place + 1} in {cert} expired on {until}; renew it")
+        problem = _out_of_time(certificate)
+        if problem:
+            raise ConfigError(f"the certificate {place + 1} in {cert} {problem}")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key, lambda: "")
@@ -65,8 +65,19 @@ def _check_pair(cert: Path, key: Path) -> None:
 
 
 def _read_certificates(path: Path) -> bytes:
-    _certificates(path)
+    problems = [_out_of_time(certificate) for certificate in _certificates(path)]
+    if all(problems):
+        raise ConfigError(f"no certificate in {path} holds now: the first one {problems[0]}")
     return _read(path)
+
+
+def _out_of_time(certificate: dict[str, Any]) -> str:
+    begin, end, now = str(certificate["notBefore"]), str(certificate["notAfter"]), time.time()
+    if ssl.cert_time_to_seconds(end) < now:
+        return f"expired on {end}; renew it"
+    if ssl.cert_time_to_seconds(begin) > now:
+        return f"does not hold before {begin}; is the clock of this machine right?"
+    return ""
 
 
 def _certificates(path: Path) -> list[dict[str, Any]]:
@@ -76,13 +87,13 @@ def _certificates(path: Path) -> list[dict[str, Any]]:
         for part in _read(path).decode(errors="replace").split("-----END CERTIFICATE-----")[:-1]
     ]
     decoded = []
-    for block in blocks:
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-            file.write(block[block.find("-----BEGIN CERTIFICATE-----") :])
-            file.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "certificate.pem"
+        for block in blocks:
+            file.write_text(block[block.find("-----BEGIN CERTIFICATE-----") :])
             try:
                 # the only reader of a certificate's dates in the standard library
-                decoded.append(ssl._ssl._test_decode_cert(file.name))  # type: ignore[attr-defined]
+                decoded.append(ssl._ssl._test_decode_cert(str(file)))  # type: ignore[attr-defined]
             except ssl.SSLError as error:
                 raise ConfigError(f"{path} holds a certificate that cannot be read ({error})") from error
     if not decoded:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 _current: ContextVar[str] = ContextVar("surrogate_fmu_traceparent", default="")
 _HAS_TELEMETRY = find_spec("opentelemetry") is not None and find_spec("opentelemetry.trace") is not None
 

@@ -4,6 +4,7 @@ import logging
 import shutil
 import socket
 import subprocess
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +16,13 @@ from google.protobuf.message import Message
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import AccessError, ConfigError, NotServedError, OpenConflictError, ServiceError
-from surrogate_fmu.service import handlers
+from surrogate_fmu.service import handlers, tls
 from surrogate_fmu.service.access import Access, TokenFile, check_transport
 from surrogate_fmu.service.client import connect
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.server import Server
 from surrogate_fmu.service.status import ERROR_KEY
-from surrogate_fmu.service.tls import server_credentials
+from surrogate_fmu.service.tls import channel_credentials, server_credentials
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from tests.service.wire import MODEL, refusal, step_request, stub_of
 
@@ -268,6 +269,22 @@ def test_certificates_that_cannot_be_used(toy_bundle: Bundle, certificate: Calla
     ):
         with pytest.raises(ConfigError, match=sentence):
             Server([toy_bundle], ServeConfig(listen="127.0.0.1:0", tls_cert=cert, tls_key=key))
+
+
+def test_certificates_that_do_not_hold_now(toy_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate):
+    cert, key = certificate("timely", days=30)
+    now = time.time()
+    for moved_s, sentence in ((-86400.0, "does not hold before .* clock"), (31 * 86400.0, "expired on")):
+        monkeypatch.setattr(tls.time, "time", lambda moved_s=moved_s: now + moved_s)
+        with pytest.raises(ConfigError, match=sentence):
+            server_credentials(cert, key)
+        with pytest.raises(ConfigError, match=f"no certificate in .* holds now: the first one {sentence.split(' .*')[0]}"):
+            channel_credentials(root_ca=cert)
+    monkeypatch.undo()
+    # of several authorities one that holds is enough
+    both = tmp_path / "both.pem"
+    both.write_bytes(cert.read_bytes() + certificate("other")[0].read_bytes())
+    channel_credentials(root_ca=both)
 
 
 def test_messages_that_are_too_large(toy_bundle: Bundle):

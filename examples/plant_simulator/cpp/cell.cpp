@@ -72,7 +72,7 @@ class Session {
     insist([&] {
       grpc::ClientContext context;
       limit(&context);
-      return stub_->Close(&context, request, &reply);
+      return noted(stub_->Close(&context, request, &reply), context);
     });
   }
 
@@ -84,7 +84,7 @@ class Session {
   grpc::Status call(const v1::DoStepRequest& request, v1::DoStepResponse* reply) {
     grpc::ClientContext context;
     limit(&context);
-    return stub_->DoStep(&context, request, reply);
+    return noted(stub_->DoStep(&context, request, reply), context);
   }
 
   // Opens the session, or finds it again; then takes the steps once more that a lost server had taken since the last token.
@@ -92,7 +92,7 @@ class Session {
     grpc::ClientContext context;
     limit(&context);
     v1::OpenResponse reply;
-    grpc::Status status = stub_->Open(&context, opening_, &reply);
+    grpc::Status status = noted(stub_->Open(&context, opening_, &reply), context);
     if (!status.ok()) return status;
     if (opening_.resume_token().empty()) opening_.set_resume_token(reply.resume_token());
     for (const v1::DoStepRequest& request : since_token_) {
@@ -104,7 +104,17 @@ class Session {
     return status;
   }
 
-  // Tries until the call succeeds, as every call may be repeated; a session that is gone is brought back first.
+  // Keeps the class of the service's error, which comes beside the status; empty where gRPC itself refused.
+  grpc::Status noted(const grpc::Status& status, const grpc::ClientContext& context) {
+    const auto& found = context.GetServerTrailingMetadata().find("surrogate-fmu-error");
+    error_ = status.ok() || found == context.GetServerTrailingMetadata().end()
+                 ? ""
+                 : std::string(found->second.data(), found->second.size());
+    return status;
+  }
+
+  // Tries until the call succeeds, as every call may be repeated; a session that is gone, or that a server lost again while it
+  // was being brought back, is brought back first.
   template <typename Call>
   void insist(Call call) {
     const auto end = Clock::now() + kPatience;
@@ -112,9 +122,10 @@ class Session {
     double longest_ms = 50.0;
     for (grpc::Status status = call(); !status.ok(); status = call()) {
       const grpc::StatusCode code = status.error_code();
-      const bool gone = code == grpc::StatusCode::NOT_FOUND;
+      const bool gone = code == grpc::StatusCode::NOT_FOUND || error_ == "StepGapError";
+      // a service that is full says so by name; gRPC's own RESOURCE_EXHAUSTED is a message that is too large for ever
       const bool later = code == grpc::StatusCode::UNAVAILABLE || code == grpc::StatusCode::DEADLINE_EXCEEDED ||
-                         code == grpc::StatusCode::RESOURCE_EXHAUSTED;
+                         error_ == "ServiceFullError" || error_ == "ConcurrentCallError";
       if (!(gone || later) || Clock::now() > end) {
         std::fprintf(stderr, "error %d: %s\n", static_cast<int>(code), status.error_message().c_str());
         std::exit(1);
@@ -131,6 +142,7 @@ class Session {
   v1::OpenRequest opening_;
   std::vector<v1::DoStepRequest> since_token_;
   std::int64_t step_index_ = 0;
+  std::string error_;
   int recoveries_ = 0;
 };
 
