@@ -53,6 +53,17 @@ class Balance:
     residual: bool = True
 
 
+class Optimiser(StrEnum):
+    """How a player of a game steps."""
+
+    ADAM = "adam"
+    """Adam (Kingma and Ba, ICLR 2015)."""
+    OPTIMISTIC = "optimistic"
+    """Optimistic Adam: the step foresees the next one by how the last one changed."""
+    EXTRAGRADIENT = "extragradient"
+    """Extra-Adam: every second step is taken from where the last one began, with the gradient where it ended."""
+
+
 class Structure(StrEnum):
     """How a generator remembers."""
 
@@ -207,6 +218,7 @@ class TrainingConfig:
         batch_size: windows per update.
         window_steps: shortest and longest window; windows start at the runs' start and grow over the first half.
         learning_rate: at the start; falls along a half cosine.
+        optimiser: of the generator: adam, optimistic, extragradient; the game's critic has an option of that name too.
         ema_decay: of the averaged weights, which are those that are validated and shipped.
         gradient_clip: largest norm of an update's gradient.
         validations: how often the averaged weights are scored on the validation runs.
@@ -222,6 +234,7 @@ class TrainingConfig:
     batch_size: int = 64
     window_steps: tuple[int, int] = (20, 120)
     learning_rate: float = 2e-3
+    optimiser: Optimiser = Optimiser.ADAM
     ema_decay: float = 0.998
     gradient_clip: float = 1.0
     validations: int = 12

@@ -26,6 +26,7 @@ from surrogate_fmu.training.importance import check_weights
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.terms.term import TermSum
+from surrogate_fmu.training.optimisers import make_optimiser, stands
 from surrogate_fmu.training.rollout import WindowRoller
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
@@ -161,7 +162,7 @@ class Trainer:
         self._trained = [*self.generator.parameters(), *self._objective.parameters()]
         self._average = copy.deepcopy(self.generator)
         self._best_weights = copy.deepcopy(self.generator.state_dict())
-        self._optimiser = torch.optim.Adam(self._trained, lr=config.learning_rate, betas=(0.9, 0.99))
+        self._optimiser = make_optimiser(config.optimiser, self._trained, config.learning_rate, (0.9, 0.99))
         self._random = torch.Generator().manual_seed(config.seed)
         self._conditions = torch.tensor(training.conditions(), dtype=torch.float32)
         self._outputs = torch.tensor(training.outputs, dtype=torch.float32)
@@ -209,7 +210,8 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         gradient = torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
         self._optimiser.step()
-        self._average_weights()
+        if stands(self._optimiser):
+            self._average_weights()
         self._objective.after_update((self.generator, self._average))
         self._update += 1
         self.cpu_s += time.process_time() - start

@@ -13,7 +13,7 @@ from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.runtime.contract import check_session
 from surrogate_fmu.runtime.ensemble import rollout
 from surrogate_fmu.runtime.session import Session
-from surrogate_fmu.training.config import Balance, GeneratorConfig, Objective, TermConfig, TrainingConfig
+from surrogate_fmu.training.config import Balance, GeneratorConfig, Objective, Optimiser, TermConfig, TrainingConfig
 from surrogate_fmu.training.export import make_trained_bundle
 from surrogate_fmu.training.loop import train
 
@@ -55,7 +55,8 @@ def same(left, right) -> bool:
 @pytest.mark.parametrize("objective", list(Objective))
 def test_same_seed_same_weights_also_through_an_interruption(runs, tmp_path: Path, objective: Objective):
     terms = tuple(TermConfig(name) for name in ("energy", "vae", "wgan-gp")) if objective is Objective.TERMS else ()
-    config = dataclasses.replace(CONFIG, objective=objective, terms=terms)
+    optimiser = Optimiser.EXTRAGRADIENT if objective is Objective.TERMS else Optimiser.ADAM
+    config = dataclasses.replace(CONFIG, objective=objective, terms=terms, optimiser=optimiser)
     whole = train(*runs, config)
     assert whole.ended_by == "updates"
 

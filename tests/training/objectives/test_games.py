@@ -1,5 +1,6 @@
 """Games on critics whose scores are known, and each of them played to its end on a law that is known."""
 
+import copy
 import math
 
 import pytest
@@ -160,3 +161,31 @@ def test_features_are_matched_where_asked():
         term.bind(SHAPES)
         values.append(term.value(make_draw(Scaled(1.0, 0.1), term.members, batch=32)).item())
     assert values[1] > values[0]
+
+
+def test_an_adaptive_critic_takes_fewer_steps_when_it_leads():
+    term = Adversarial(Hinge(), "mlp", 8, critic_steps=5, adaptive=True)
+    steps = []
+    for lead in (0.5, 0.6, 0.75, 0.9, 1.0):
+        term._lead = lead
+        steps.append(term._steps())
+    assert steps == [5, 5, 3, 1, 1]
+    term.bind(SHAPES)
+    term._lead = 0.5
+    for update in range(30):
+        term.value(make_draw(Scaled(8.0, 0.01), term.members, batch=32, seed=update))
+    assert term.signals()["critic_lead"] > 0.9 and term._lead > 0.6
+
+
+@pytest.mark.parametrize("optimiser", ["optimistic", "extragradient"])
+def test_critics_step_by_other_optimisers(optimiser: str):
+    torch.manual_seed(0)
+    term = Adversarial(Relativistic(), "mlp", 8, optimiser=optimiser)
+    term.bind(SHAPES)
+    for update in range(4):
+        term.value(make_draw(Scaled(), term.members, batch=8, seed=update)).backward()
+    other = Adversarial(Relativistic(), "mlp", 8, optimiser=optimiser)
+    other.bind(SHAPES)
+    other.load(copy.deepcopy(term.state()))
+    draw = make_draw(Scaled(), term.members, batch=8, seed=9)
+    assert torch.equal(term.value(draw), other.value(draw))

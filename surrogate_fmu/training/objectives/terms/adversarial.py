@@ -5,9 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surrogate_fmu.training.config import Optimiser
 from surrogate_fmu.training.critics import BODIES, make_critic
 from surrogate_fmu.training.objectives.games.protocol import Game
 from surrogate_fmu.training.objectives.terms.term import Draw, Shapes, Term
+from surrogate_fmu.training.optimisers import make_optimiser
+
+_BEHIND, _AHEAD = 0.6, 0.9  # shares of pairs in which the critic is right
+_FORGETTING = 0.05  # of the known lead at each step
 
 
 class Adversarial(Term):
@@ -25,6 +30,9 @@ class Adversarial(Term):
         projection: condition the critic by projection, not by concatenation.
         learning_rate: of the critic; with that of the generator it makes two time scales (Heusel et al., NeurIPS 2017).
         critic_steps: of the critic per step of the generator, each on draws of its own but the last.
+        adaptive: let the critic's lead decide how many of these it takes: all while it is right in less than 60 % of pairs, one
+            from 90 % on.
+        optimiser: of the critic: adam, optimistic, extragradient.
         feature_matching: weight of the distance between mean features of real and fake (Salimans et al., NeurIPS 2016).
         members: draws per window, at least 2; half of them are fakes, the others make the centre.
     """
@@ -38,6 +46,8 @@ class Adversarial(Term):
         projection: bool = False,
         learning_rate: float = 5e-4,
         critic_steps: int = 1,
+        adaptive: bool = False,
+        optimiser: str = "adam",
         feature_matching: float = 0.0,
         members: int = 4,
     ) -> None:
@@ -52,6 +62,9 @@ class Adversarial(Term):
         self._network = (critic, width, spectral_norm, projection)
         self._learning_rate = learning_rate
         self._critic_steps = critic_steps
+        self._adaptive = adaptive
+        self._kind = Optimiser(optimiser)
+        self._lead = 0.5
         self._feature_matching = feature_matching
         self.members = members
         self._signals: dict[str, float] = {}
@@ -60,15 +73,21 @@ class Adversarial(Term):
         """Make the critic."""
         name, width, spectral_norm, projection = self._network
         self._critic = make_critic(name, shapes.output_dim, shapes.condition_dim, width, spectral_norm, projection)
-        self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=self._learning_rate, betas=(0.5, 0.99))
+        self._optimiser = make_optimiser(self._kind, self._critic.parameters(), self._learning_rate, (0.5, 0.99))
 
     def value(self, draw: Draw) -> Tensor:
         """()."""
-        for _ in range(self._critic_steps - 1):
+        for _ in range(self._steps() - 1):
             with torch.no_grad():
                 others = draw.roll(draw.roller.draw(self.members))
             self._train_critic(draw, others)
         return self._play(draw, draw.members[: self.members])
+
+    def _steps(self) -> int:
+        if not self._adaptive:
+            return self._critic_steps
+        behind = (_AHEAD - self._lead) / (_AHEAD - _BEHIND)
+        return 1 + round((self._critic_steps - 1) * min(1.0, max(0.0, behind)))
 
     def _train_critic(self, draw: Draw, members: Tensor) -> None:
         view = _View(draw, members)
@@ -99,6 +118,7 @@ class Adversarial(Term):
             "critic_fake": float(fake.mean()),
             "critic_lead": float((real > fake).float().mean()),
         }
+        self._lead += _FORGETTING * (self._signals["critic_lead"] - self._lead)
         loss = self._game.generator_loss(critic, view.real, view.fake)
         if self._feature_matching:
             features = [self._critic.features(window, view.level, view.condition) for window in (view.real, view.fake)]
@@ -111,12 +131,13 @@ class Adversarial(Term):
 
     def state(self) -> dict[str, Any]:
         """Critic and optimiser."""
-        return {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict()}
+        return {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict(), "lead": self._lead}
 
     def load(self, state: dict[str, Any]) -> None:
         """See `Term`."""
         self._critic.load_state_dict(state["critic"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._lead = state["lead"]
 
 
 class _View:
