@@ -1,0 +1,383 @@
+"""Detectors of known failures: each a figure with its floor, a level, and a sentence with what to do.
+
+Floors are the plant's own: one half of its individuals in the surrogate's place, against the other half. So nothing is called a
+failure that the plant itself would show on so few runs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.evaluation import metrics
+from surrogate_fmu.evaluation.diagnostics import two_sample
+from surrogate_fmu.evaluation.diagnostics.modes import Modes, find_modes
+from surrogate_fmu.evaluation.diagnostics.properties import flat, property_names, run_properties
+from surrogate_fmu.evaluation.ensembles import PlantEnsemble, group_by_schedule, long_conditions
+from surrogate_fmu.evaluation.members import Members
+from surrogate_fmu.manifest import Manifest
+
+Array = NDArray[np.float64]
+_RESOLUTION = 1e-4  # of an output's standard deviation
+_SAMPLES = 1500  # runs that measures with all pairs are taken of
+_LONG_RUNS, _LONG = 32, 20
+_DRAWS = 200  # resamplings behind the floor of the spread
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one detector saw.
+
+    Attributes:
+        name: of the failure that it looks for.
+        level: how bad it is.
+        figure: the worst of what it measured.
+        floor: what the plant gives in the surrogate's place.
+        sentence: what it means and what to do.
+    """
+
+    name: str
+    level: Level
+    figure: float
+    floor: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings, and the measures that none of them is a verdict of.
+
+    Attributes:
+        findings: one for each detector.
+        measures: two-sample measures by name, with the plant's own beside them.
+    """
+
+    findings: tuple[Finding, ...]
+    measures: dict[str, tuple[float, float]]
+
+    @property
+    def worst(self) -> Level:
+        """The worst level."""
+        return max((finding.level for finding in self.findings), key=list(Level).index)
+
+
+@dataclass(frozen=True)
+class _Case:
+    plant: Array  # (schedule, individual, point, output)
+    surrogate: Array  # (schedule, member, point, output)
+    first: Array  # one half of the plant's individuals
+    second: Array  # the other
+    outputs: tuple[str, ...]
+    resolution: Array
+    leads: tuple[int, ...]
+    rng: np.random.Generator
+
+
+def diagnose(
+    make_members: Members,
+    manifest: Manifest,
+    test: Trajectories,
+    training: Trajectories | None = None,
+    members: int = 64,
+    seed: int = 0,
+) -> Diagnosis:
+    """Look for every known failure.
+
+    Args:
+        make_members: runs of the surrogate.
+        manifest: of the surrogate.
+        test: runs that were not trained on, many individuals for each schedule.
+        training: runs that were trained on, to look for overfitting.
+        members: surrogate runs per schedule.
+        seed: of runs and floors.
+
+    Raises:
+        DatasetError: there are too few individuals per schedule.
+    """
+    ensemble = group_by_schedule(test)
+    rng = np.random.default_rng(seed)
+    count = len(ensemble.schedules)
+    seeds = rng.integers(1, 2**31, count * members)
+    surrogate = make_members(ensemble.conditions.repeat(members, axis=0), seeds).reshape(
+        count, members, *ensemble.outputs.shape[2:]
+    )
+    finite = np.where(np.isfinite(surrogate), surrogate, 0.0)
+    half = ensemble.outputs.shape[1] // 2
+    steps = ensemble.outputs.shape[2] - 1
+    case = _Case(
+        ensemble.outputs,
+        finite,
+        ensemble.outputs[:, :half],
+        ensemble.outputs[:, half : 2 * half],
+        ensemble.output_names,
+        np.maximum(_RESOLUTION * ensemble.outputs.std(axis=(0, 1, 2)), 1e-12),
+        tuple(sorted({1, max(1, steps // 2), steps})),
+        rng,
+    )
+    findings = [
+        _spread(case),
+        _calibration(case),
+        _memory(case),
+        _modes(case),
+        _tails(case),
+        _divergence(case, make_members, ensemble),
+        _blindness(case),
+        _domain(ensemble, manifest),
+    ]
+    if training is not None:
+        findings.append(_overfitting(case, make_members, training, test))
+    return Diagnosis(tuple(findings), _measures(case))
+
+
+def _spread(case: _Case) -> Finding:
+    ratios = metrics.spread_ratio(case.plant, case.surrogate, case.resolution)
+    chance = _chance(case, lambda a, b: np.abs(np.log(metrics.spread_ratio(a, b, case.resolution))).max())
+    worst = int(np.abs(np.log(ratios)).argmax())
+    ratio, output = float(ratios[worst]), case.outputs[worst]
+    floor = float(np.exp(chance))
+    if abs(np.log(ratio)) <= max(np.log(1.2), chance):
+        return Finding("spread", Level.OK, ratio, floor, "members scatter as the plant's individuals do")
+    if ratio < 1.0:
+        level = Level.FAIL if ratio < 0.5 else Level.WARN
+        name = "collapse" if ratio < 0.3 else "variance loss"
+        advice = "add a term that rewards spread (energy, crps, repulsion), or more latents"
+    else:
+        level, name = (Level.FAIL if ratio > 2.0 else Level.WARN), "variance overshoot"
+        advice = "train longer, or on a score (energy, crps) in place of a critic alone"
+    return Finding(name, level, ratio, floor, f"{output} scatters by {ratio:.2f} of the plant's own spread; {advice}")
+
+
+def _calibration(case: _Case) -> Finding:
+    ratios = metrics.spread_skill(case.plant, case.surrogate, case.resolution, case.leads)
+    chance = _chance(case, lambda a, b: np.abs(np.log(metrics.spread_skill(a, b, case.resolution, case.leads))).max())
+    lead, output = np.unravel_index(np.abs(np.log(ratios)).argmax(), ratios.shape)
+    ratio = float(ratios[lead, output])
+    off = abs(np.log(ratio))
+    level = Level.OK if off <= max(np.log(1.15), chance) else Level.WARN if off <= max(np.log(1.5), chance) else Level.FAIL
+    where = f"{case.outputs[output]} at step {case.leads[lead]}"
+    sentence = (
+        "spread matches the error at the first, the middle and the last step"
+        if level is Level.OK
+        else f"spread over error of {where} is {ratio:.2f}: too {'sure' if ratio < 1 else 'unsure'} of itself there; "
+        + ("look at missing memory, or train on longer windows" if ratio < 1 else "train longer")
+    )
+    return Finding("calibration", level, ratio, float(np.exp(chance)), sentence)
+
+
+def _memory(case: _Case) -> Finding:
+    if len(case.leads) < 2:
+        return Finding("missing memory", Level.OK, 0.0, 0.0, "runs are too short to ask")
+    errors = metrics.persistence_error(case.plant, case.surrogate, case.resolution, case.leads)
+    chance = _chance(case, lambda a, b: metrics.persistence_error(a, b, case.resolution, case.leads).max())
+    error, output = float(errors.max()), case.outputs[int(errors.argmax())]
+    level = Level.OK if error <= max(0.25, chance) else Level.WARN if error <= max(0.5, chance) else Level.FAIL
+    sentence = (
+        "a run that is high stays high as long as the plant's does"
+        if level is Level.OK
+        else f"deviations of {output} at two steps of a run correlate differently by {error:.2f}: what lasts in the plant is "
+        "forgotten, or what passes is kept; use run latents for individuals, and a memory as long as the plant's"
+    )
+    return Finding("missing memory", level, error, chance, sentence)
+
+
+def _modes(case: _Case) -> Finding:
+    worst, output_name, floor = 0.0, "", 0.0
+    seen = False
+    for column, name in enumerate(case.outputs):
+        modes = find_modes(case.plant[..., column].ravel())
+        if modes is None:
+            continue
+        seen = True
+
+        off = partial(_mode_change, modes, column)
+        figure = off(case.surrogate, case.plant)
+        if figure >= worst:
+            worst, output_name, floor = figure, name, _chance(case, off)
+    if not seen:
+        return Finding("mode loss", Level.OK, 1.0, 1.0, "no output of the plant has two modes")
+    level = Level.OK if worst <= max(0.16, floor) else Level.WARN if worst <= max(0.5, floor) else Level.FAIL
+    sentence = (
+        "both modes are visited as often as the plant visits them"
+        if level is Level.OK
+        else f"the two modes of {output_name} are visited, or changed, {np.exp(worst):.2f} times as often or seldom as by the "
+        "plant; train on longer windows, check the memory, or take a score of whole windows"
+    )
+    return Finding("mode loss", level, float(np.exp(worst)), float(np.exp(floor)), sentence)
+
+
+def _mode_change(modes: Modes, column: int, first: Array, second: Array) -> float:
+    """How differently the modes are visited and changed, the larger of two |log ratio|."""
+    figures = []
+    for ensemble in (first, second):
+        runs = ensemble[..., column].reshape(-1, ensemble.shape[2])
+        share = modes.occupancy(runs)
+        figures.append((share / (1.0 - share + 1e-9) + 1e-3, modes.transitions(runs) + 1e-4))
+    return float(max(abs(np.log(a / b)) for a, b in zip(*figures, strict=True)))
+
+
+def _tails(case: _Case) -> Finding:
+    levels = (0.001, 0.999)
+
+    def off(first: Array, second: Array) -> float:
+        mean = case.plant[:, :, 1:].mean(axis=1, keepdims=True)
+        unit = np.sqrt(((case.plant[:, :, 1:] - mean) ** 2).mean(axis=(0, 1, 2)) + case.resolution**2)
+        ours, theirs = (np.quantile(((e[:, :, 1:] - mean) / unit), levels, axis=(0, 1, 2)) for e in (second, first))
+        return float(np.abs(ours - theirs).max())
+
+    figure, chance = off(case.plant, case.surrogate), _chance(case, off)
+    level = Level.OK if figure <= max(0.4, chance) else Level.WARN if figure <= max(1.0, chance) else Level.FAIL
+    sentence = (
+        "rare values are as rare as in the plant"
+        if level is Level.OK
+        else f"the 0.1 % or 99.9 % quantile is off by {figure:.2f} spreads of the plant; record more runs, or raise path_weight"
+    )
+    return Finding("tails", level, figure, chance, sentence)
+
+
+def _divergence(case: _Case, make_members: Members, ensemble: PlantEnsemble) -> Finding:
+    steps = _LONG * (ensemble.outputs.shape[2] - 1)
+    conditions = long_conditions(ensemble, _LONG_RUNS, steps, (), case.rng)
+    runs = make_members(conditions, case.rng.integers(1, 2**31, _LONG_RUNS))
+    low, high = ensemble.range
+    gone = int(metrics.diverging_runs(runs, low, high).sum())
+    level = Level.OK if gone == 0 else Level.FAIL
+    sentence = (
+        f"{_LONG_RUNS} runs of {steps} steps stay in the plant's range"
+        if gone == 0
+        else f"{gone} of {_LONG_RUNS} runs of {steps} steps leave the plant's range; train on longer windows, or add a balance of "
+        "known physics"
+    )
+    return Finding("divergence", level, float(gone), 0.0, sentence)
+
+
+def _blindness(case: _Case) -> Finding:
+    """Plant a change in one half of the plant's own runs: properties that do not see it judge nothing."""
+    mean = case.plant.mean(axis=1, keepdims=True)
+    spread = np.sqrt(((case.plant - mean) ** 2).mean(axis=(0, 1, 2))) + 1e-12
+    noise = case.rng.standard_normal(case.second.shape)
+    changes = {
+        "a shift by one spread": case.second + spread,
+        "half the spread": mean + 0.5 * (case.second - mean),
+        "noise in place of memory": mean + spread * noise,
+    }
+    unseen = []
+    lowest = 1.0
+    for name, changed in changes.items():
+        score = two_sample.classifier_auc(*_sampled(case, case.first, changed))
+        lowest = min(lowest, score)
+        if score < 0.65:
+            unseen.append(name)
+    level = Level.OK if not unseen else Level.WARN
+    sentence = (
+        "the properties see planted changes"
+        if not unseen
+        else f"the properties do not see {' and '.join(unseen)} planted in the plant's own runs; their verdicts mean nothing here"
+    )
+    return Finding("flawed properties", level, lowest, 0.5, sentence)
+
+
+def _domain(ensemble: PlantEnsemble, manifest: Manifest) -> Finding:
+    low = np.array([manifest.domain[v.name].min for v in manifest.condition for _ in range(v.size)])
+    high = np.array([manifest.domain[v.name].max for v in manifest.condition for _ in range(v.size)])
+    reach = 1e-6 * (high - low)
+    outside = ((ensemble.conditions < low - reach) | (ensemble.conditions > high + reach)).any(axis=-1)
+    share = float(outside.mean())
+    level = Level.OK if share == 0.0 else Level.WARN if share < 0.05 else Level.FAIL
+    sentence = (
+        "the data lie inside the training domain"
+        if share == 0.0
+        else f"{share:.1%} of the steps lie outside the training domain; record there and train again, or do not ask there"
+    )
+    return Finding("domain", level, share, 0.0, sentence)
+
+
+def _overfitting(case: _Case, make_members: Members, training: Trajectories, test: Trajectories) -> Finding:
+    """The score of runs that were trained on against that of fresh ones, one run of each schedule."""
+
+    def score(runs: Trajectories) -> float:
+        chosen = case.rng.permutation(len(runs))[:200]
+        conditions = runs.conditions()[chosen]
+        members = make_members(conditions.repeat(16, axis=0), case.rng.integers(1, 2**31, 16 * len(chosen)))
+        members = members.reshape(len(chosen), 16, *members.shape[1:])[:, :, 1:]
+        observed = runs.outputs[chosen][:, None, 1:]
+        unit = np.maximum(members.std(axis=1, keepdims=True).mean(axis=(0, 2), keepdims=True), case.resolution)
+        skill = np.abs((members - observed) / unit).mean(axis=(1, 2, 3))
+        spread = np.abs((members[:, ::2] - members[:, 1::2]) / unit).mean(axis=(1, 2, 3))
+        return float((skill - 0.5 * spread).mean())
+
+    fresh = Trajectories(
+        test.variables, test.communication_step_size, test.inputs, test.parameters, test.outputs, test.plant_seed, test.schedule
+    )
+    ratio = score(fresh) / max(score(training), 1e-9)
+    level = Level.OK if ratio <= 1.25 else Level.WARN if ratio <= 1.6 else Level.FAIL
+    sentence = (
+        "fresh runs are predicted as well as those trained on"
+        if level is Level.OK
+        else f"fresh runs score {ratio:.2f} times those trained on: the generator knows them by heart; record more runs, or take a "
+        "smaller width"
+    )
+    return Finding("overfitting", level, ratio, 1.0, sentence)
+
+
+def _measures(case: _Case) -> dict[str, tuple[float, float]]:
+    names = property_names(case.outputs)
+    plant, surrogate = _sampled(case, case.plant, case.surrogate)
+    first, second = _sampled(case, case.first, case.second)
+    found: dict[str, tuple[float, float]] = {}
+    for name, measure in (
+        ("classifier AUC (C2ST)", two_sample.classifier_auc),
+        ("1-nearest-neighbour accuracy", two_sample.nearest_neighbour_accuracy),
+        ("kernel discrepancy (MMD^2)", two_sample.kernel_discrepancy),
+        ("Frechet distance of properties", two_sample.frechet_distance),
+    ):
+        found[name] = (float(measure(plant, surrogate)), float(measure(first, second)))
+    for name, ours, own in zip(
+        ("precision", "recall"),
+        two_sample.precision_recall(plant, surrogate),
+        two_sample.precision_recall(first, second),
+        strict=True,
+    ):
+        found[name] = (ours, own)
+    for name, ours, own in zip(
+        names, two_sample.wasserstein1(plant, surrogate), two_sample.wasserstein1(first, second), strict=True
+    ):
+        found[f"W1 of {name}"] = (float(ours), float(own))
+    return found
+
+
+def _sampled(case: _Case, first: Array, second: Array) -> tuple[Array, Array]:
+    """Properties of some runs of each, as many of both, in units of the first's spread."""
+    count = min(_SAMPLES, first.shape[0] * min(first.shape[1], second.shape[1]))
+    both = [flat(run_properties(runs, case.plant)) for runs in (first, second)]
+    both = [some[case.rng.permutation(len(some))[:count]] for some in both]
+    unit = both[0].std(axis=0) + 1e-9
+    centre = both[0].mean(axis=0)
+    return (both[0] - centre) / unit, (both[1] - centre) / unit
+
+
+def _chance(case: _Case, figure: Callable[[Array, Array], float]) -> float:
+    """What the figure of two samples of the plant's own individuals stays below in 95 of 100 cases."""
+    individuals = case.plant.shape[1]
+    values: list[float] = []
+    for _ in range(_DRAWS // 10):
+        order = case.rng.permutation(individuals)
+        half = individuals // 2
+        values.append(figure(case.plant[:, order[:half]], case.plant[:, order[half : 2 * half]]))
+    return float(np.quantile(values, 0.95))
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings in the order in which a person should read them."""
+    return sorted(findings, key=lambda finding: -list(Level).index(finding.level))
