@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.bundle.torchscript import unspecialised
 from surrogate_fmu.calibration.config import CalibrationConfig, Method
 from surrogate_fmu.calibration.gradient import infer_by_gradient
 from surrogate_fmu.calibration.kalman import infer_by_kalman
@@ -44,7 +45,11 @@ def calibrate(
         DatasetError: the measurements do not fit the bundle, or are too few.
         BundleError, DeviceError: the bundle cannot be read, or not run there.
     """
-    config = config or CalibrationConfig()
+    with unspecialised():
+        return _calibrate(bundle, measurements, config or CalibrationConfig(), device)
+
+
+def _calibrate(bundle: Bundle, measurements: Measurements, config: CalibrationConfig, device: str) -> Posterior:
     problem = Problem(bundle, measurements, config.estimate, device)
     random = torch.Generator().manual_seed(config.seed)
     prior = problem.draw(config.members, random)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.bundle.torchscript import find_device, load_rollout
+from surrogate_fmu.bundle.torchscript import find_device, load_differentiable
 from surrogate_fmu.calibration.measurements import Measurements
 from surrogate_fmu.errors import ConfigError, DatasetError
 from surrogate_fmu.manifest import Interval
@@ -50,7 +50,7 @@ class Problem:
         manifest = bundle.manifest
         self.manifest, self.step_count = manifest, measurements.step_count
         self._device = find_device(device)
-        self._generator: Any = load_rollout(bundle, device)
+        self._generator: Any = load_differentiable(bundle, device)
         labels = [name for variable in manifest.condition for name in scalar_names(variable)]
         self._columns, self._ranges = _estimated(bundle, estimate, labels)
         self.static_dim = manifest.run_latent_dim + len(self._columns)

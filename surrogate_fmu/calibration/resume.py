@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from surrogate_fmu.bundle.archive import Bundle
-from surrogate_fmu.bundle.torchscript import find_device, load_rollout
+from surrogate_fmu.bundle.torchscript import find_device, load_differentiable, unspecialised
 from surrogate_fmu.calibration.posterior import Posterior
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.runtime.ensemble import Standing
@@ -30,7 +30,7 @@ def replay(bundle: Bundle, posterior: Posterior, members: Sequence[int] | NDArra
         BundleError, DeviceError: the bundle cannot be read, or not run there.
     """
     posterior.check_bundle(bundle)
-    target, generator = find_device(device), load_rollout(bundle, device)
+    target, generator = find_device(device), load_differentiable(bundle, device)
     chosen = np.asarray(members, np.int64)
     parameters, steps = posterior.parameters[chosen], posterior.step_count
     inputs = np.broadcast_to(posterior.inputs[:, None], (steps, len(chosen), posterior.inputs.shape[1]))
@@ -39,7 +39,7 @@ def replay(bundle: Bundle, posterior: Posterior, members: Sequence[int] | NDArra
     repeated = np.broadcast_to(run_latents, (steps, *run_latents.shape))
     latents = np.concatenate([repeated, posterior.step_latents[chosen].swapaxes(0, 1)], axis=2)
     x, z = (torch.from_numpy(array.astype(np.float32)).to(target) for array in (conditions, latents))
-    with torch.inference_mode():
+    with torch.inference_mode(), unspecialised():
         start = z[0].clone()
         start[:, run_latents.shape[1] :] = 0.0
         _, hidden = generator.initial(x[0], start)
