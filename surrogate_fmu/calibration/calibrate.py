@@ -108,7 +108,8 @@ def _over_measured(squares: Array, problem: Problem) -> Array:
     """Root mean square over the measured points (point, output) -> (output,); not a number where there are none."""
     count = problem.measured.sum(axis=0)
     total = np.where(problem.measured, squares, 0.0).sum(axis=0)
-    return np.sqrt(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+    mean: Array = np.sqrt(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+    return mean
 
 
 def _misfit(outputs: Array, weights: Array, measurements: Measurements, problem: Problem) -> tuple[float, ...]:

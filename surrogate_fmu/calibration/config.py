@@ -57,4 +57,4 @@ class CalibrationConfig:
                 raise ConfigError(f"the noise of {name!r} is {value}; it must be a standard deviation above 0")
         for name, interval in self.estimate.items():
             if interval is not None and not -math.inf < interval.min < interval.max < math.inf:
-                raise ConfigError(f"the range of {name!r} is {interval.min} to {interval.max}; the lower end must be below the upper")
+                raise ConfigError(f"the range of {name!r} is {interval.min} to {interval.max}; the lower end must be below")

@@ -51,4 +51,5 @@ def _update(unknowns: Tensor, residuals: Tensor, inflation: float, random: torch
     left, values, right = torch.linalg.svd((residuals - residuals.mean(0)) / scale, full_matrices=False)
     factors = values / (values.square() + inflation)
     innovations = (residuals + math.sqrt(inflation) * noise) @ right.mT
-    return unknowns - (innovations * factors) @ (left.mT @ deviations)
+    updated: Tensor = unknowns - (innovations * factors) @ (left.mT @ deviations)
+    return updated

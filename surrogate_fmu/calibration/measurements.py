@@ -22,7 +22,8 @@ class Measurements:
     Attributes:
         inputs: held over the step (step, input scalars), physical units.
         parameters: (parameter scalars,); not a number where the value is not known.
-        outputs: (step + 1, output scalars); point 0 is the start, point k the end of step k; not a number where nothing was measured.
+        outputs: (step + 1, output scalars); point 0 is the start, point k the end of step k; not a number where nothing was
+            measured.
 
     Raises:
         DatasetError: shapes do not fit, or an input is not finite.
@@ -35,8 +36,8 @@ class Measurements:
     def __post_init__(self) -> None:
         if self.inputs.ndim != 2 or self.outputs.ndim != 2 or len(self.outputs) != len(self.inputs) + 1:
             raise DatasetError(
-                f"inputs {self.inputs.shape} and outputs {self.outputs.shape} must be (step, input) and (step + 1, output): outputs "
-                "have one row more, the start"
+                f"inputs {self.inputs.shape} and outputs {self.outputs.shape} must be (step, input) and (step + 1, output): "
+                "outputs have one row more, the start"
             )
         bad = np.argwhere(~np.isfinite(self.inputs))
         if len(bad):

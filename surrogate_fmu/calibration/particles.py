@@ -2,8 +2,8 @@
 
 Points are taken in one after the other (Chopin, Biometrika 89, 2002), each in portions small enough that half of the members still
 count. Then members are resampled and moved by Metropolis-Hastings steps that leave the posterior so far as it is (Gilks and
-Berzuini, JRSS B 63, 2001), replayed from the start: the jitter costs no accuracy. A move is u' = m + sqrt(1 - b^2) (u - m) + b e with e of
-the members' own covariance (preconditioned Crank-Nicolson around a Gaussian; Rudolf and Sprungk, Found. Comput. Math. 18, 2018).
+Berzuini, JRSS B 63, 2001), replayed from the start: the jitter costs no accuracy. A move is u' = m + sqrt(1 - b^2) (u - m) + b e,
+e of the members' own covariance (preconditioned Crank-Nicolson around a Gaussian; Rudolf and Sprungk, Found. Comput. Math. 18, 2018).
 """
 
 import math
@@ -124,12 +124,14 @@ class _Reference:
 
     def step(self, unknowns: Tensor, reach: float, random: torch.Generator) -> Tensor:
         noise = torch.randn(unknowns.shape, generator=random).to(unknowns.device)
-        return self.mean + math.sqrt(1 - reach**2) * (unknowns - self.mean) + reach * noise @ self._root.mT
+        moved: Tensor = self.mean + math.sqrt(1 - reach**2) * (unknowns - self.mean) + reach * noise @ self._root.mT
+        return moved
 
     def log_ratio(self, unknowns: Tensor) -> Tensor:
         """Standard normal over the reference, logarithm up to a constant."""
         white = torch.linalg.solve_triangular(self._root, (unknowns - self.mean).mT, upper=False).mT
-        return 0.5 * white.square().sum(1) - 0.5 * unknowns.square().sum(1)
+        ratio: Tensor = 0.5 * white.square().sum(1) - 0.5 * unknowns.square().sum(1)
+        return ratio
 
 
 def resample(log_weights: Tensor, count: int, random: torch.Generator) -> Tensor:

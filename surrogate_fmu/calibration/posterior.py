@@ -81,7 +81,8 @@ class Posterior:
         """
         if bundle.digest != self.bundle_digest:
             raise ConfigError(
-                f"the posterior belongs to the bundle {self.bundle_digest[:12]}, this is {bundle.digest[:12]}; calibrate this bundle"
+                f"the posterior belongs to the bundle {self.bundle_digest[:12]}, this is {bundle.digest[:12]}; "
+                "calibrate this bundle"
             )
 
     def choose(self, count: int, seed: int) -> NDArray[np.int64]:
@@ -126,7 +127,7 @@ def read_posterior(path: Path | str) -> Posterior:
     if not path.is_file():
         raise DatasetError(f"there is no posterior at {path}; make one with: surrogate-fmu calibrate")
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             head = json.loads(str(arrays["head"]))
             if head["format"] != _FORMAT:
                 raise ValueError(f"it has the format {head['format']!r}, this version reads {_FORMAT!r}")
@@ -136,5 +137,5 @@ def read_posterior(path: Path | str) -> Posterior:
         return Posterior(
             head["bundle"], Method(head["method"]), tuple(head["estimated"]), **found, diagnostics=Diagnostics(**diagnostics)
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"{path} cannot be read as a posterior ({error}); make it again with: surrogate-fmu calibrate") from error
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path} cannot be read as a posterior ({error}); make it again with calibrate") from error

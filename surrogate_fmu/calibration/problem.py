@@ -52,7 +52,8 @@ class Problem:
         self._device = find_device(device)
         self._generator: Any = load_differentiable(bundle, device)
         labels = [name for variable in manifest.condition for name in scalar_names(variable)]
-        self._columns, self._ranges = _estimated(bundle, estimate, labels)
+        self._columns, ranges = _estimated(bundle, estimate, labels)
+        self._ranges = ranges[0].to(self._device), ranges[1].to(self._device)
         self.static_dim = manifest.run_latent_dim + len(self._columns)
         self.dim = self.static_dim + self.step_count * manifest.step_latent_dim
         if self.dim == 0:
@@ -68,8 +69,8 @@ class Problem:
             raise DatasetError("no output was measured in the window: every value is missing; give outputs of the unit")
         if self.measured.sum() < self.static_dim:
             raise DatasetError(
-                f"the window has {self.measured.sum()} measured values for {self.static_dim} unknowns (run latents and parameters); "
-                "measure more outputs or more steps"
+                f"the window has {self.measured.sum()} measured values for {self.static_dim} unknowns (run latents and "
+                "parameters); measure more outputs or more steps"
             )
         rows = np.concatenate([measurements.inputs, np.tile(measurements.parameters, (self.step_count, 1))], axis=1)
         self._conditions = torch.from_numpy(np.nan_to_num(rows).astype(np.float32)).to(self._device)
@@ -89,7 +90,8 @@ class Problem:
         """Values of the estimated parameters, physical units (member, estimated)."""
         scores = unknowns[:, self.manifest.run_latent_dim : self.static_dim]
         low, width = self._ranges
-        return low + width * torch.special.ndtr(scores)
+        values: Tensor = low + width * torch.special.ndtr(scores)
+        return values
 
     def step_latents(self, unknowns: Tensor) -> Tensor:
         """(member, step, step_latent_dim)."""

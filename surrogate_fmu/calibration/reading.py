@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogate_fmu.calibration.measurements import STEP_TOLERANCE, Measurements, arrange, check_step_size, check_unit, measurements_of
+from surrogate_fmu.calibration.measurements import (
+    STEP_TOLERANCE,
+    Measurements,
+    arrange,
+    check_step_size,
+    check_unit,
+    measurements_of,
+)
 from surrogate_fmu.errors import DatasetError
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.variables import scalar_names

@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outputs", metavar="NAME,NAME", help="calibrate by these outputs alone (default: all that were measured)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the run")
     parser.add_argument(
-        "--estimate", action="append", default=[], metavar="NAME[=LOW:HIGH]", help="a parameter that is not known (default range: trained)"
+        "--estimate",
+        action="append",
+        default=[],
+        metavar="NAME[=LOW:HIGH]",
+        help="a parameter that is not known (default range: that of the training data)",
     )
     parser.add_argument("--noise", action="append", default=[], metavar="NAME=VALUE", help="noise of an output, standard deviation")
     parser.add_argument(
@@ -100,7 +104,7 @@ def describe(posterior: "Posterior", manifest: "Manifest") -> str:
     lines += [f"  {label}: {m:.3g} +- {s:.2g}" for label, m, s in zip(labels, mean, spread, strict=True)]
     lines.append(f"effective sample size: {found.effective_sample_size:.0f} of {len(posterior.weights)}")
     if found.outside_prior:
-        lines.append(f"no unit of the fleet explains the data within the noise (p = {found.p_value:.1g}): more noise, or another plant")
+        lines.append(f"no unit of the fleet explains the data within the noise (p = {found.p_value:.1g})")
     else:
         lines.append(f"a unit of the fleet explains the data (p = {found.p_value:.2g})")
     return "\n".join(lines)

@@ -84,7 +84,7 @@ class RolloutRun:
         if z_mode is ZMode.EXTERNAL:
             raise InputError("z_mode 'external' needs a caller that gives z at every step; use 'sampled', 'held' or 'mean'")
         if standing is not None and len(standing.run_latents) != len(seeds):
-            raise InputError(f"{len(standing.run_latents)} members stand, and there are {len(seeds)} seeds; give one seed per member")
+            raise InputError(f"{len(standing.run_latents)} members stand, there are {len(seeds)} seeds; give one per member")
         self.step_count = conditions.shape[-2]
         self._standing = standing
         self._manifest = manifest

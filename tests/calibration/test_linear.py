@@ -33,7 +33,8 @@ def test_the_posterior_is_that_of_the_closed_form(world, method: Method):
     np.testing.assert_allclose((found - mean) / spread, 0.0, atol=5 / np.sqrt(least))
     deviations = unknowns - found
     measured = np.einsum("m,mi,mj->ij", posterior.weights, deviations, deviations)
-    np.testing.assert_allclose(measured / np.outer(spread, spread), covariance / np.outer(spread, spread), atol=5 * np.sqrt(2 / least))
+    scale = np.outer(spread, spread)
+    np.testing.assert_allclose(measured / scale, covariance / scale, atol=5 * np.sqrt(2 / least))
 
 
 def test_gradients_give_the_closed_form_itself(world):
