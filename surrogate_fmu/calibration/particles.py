@@ -3,7 +3,7 @@
 Points are taken in one after the other (Chopin, Biometrika 89, 2002), each in portions small enough that half of the members still
 count. Then members are resampled and moved by Metropolis-Hastings steps that leave the posterior so far as it is (Gilks and
 Berzuini, JRSS B 63, 2001), replayed from the start: the jitter costs no accuracy. A move is u' = m + sqrt(1 - b^2) (u - m) + b e,
-e of the members' own covariance (preconditioned Crank-Nicolson around a Gaussian; Rudolf and Sprungk, Found. Comput. Math. 18, 2018).
+e of the members' own covariance (generalised preconditioned Crank-Nicolson; Rudolf and Sprungk, Found. Comput. Math. 18, 2018).
 """
 
 import math
