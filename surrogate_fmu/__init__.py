@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from surrogate_fmu.bundle.archive import Bundle as Bundle
     from surrogate_fmu.bundle.archive import read_bundle as read_bundle
+    from surrogate_fmu.calibration.calibrate import calibrate as calibrate
+    from surrogate_fmu.calibration.config import CalibrationConfig as CalibrationConfig
+    from surrogate_fmu.calibration.posterior import read_posterior as read_posterior
+    from surrogate_fmu.calibration.reading import read_measurements as read_measurements
+    from surrogate_fmu.calibration.resume import open_member as open_member
     from surrogate_fmu.config import load_config as load_config
     from surrogate_fmu.dataset.store import read_trajectories as read_trajectories
     from surrogate_fmu.errors import SurrogateError as SurrogateError
@@ -21,15 +26,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Bundle": "bundle.archive",
+    "CalibrationConfig": "calibration.config",
     "FmuSession": "fmu.master",
     "Manifest": "manifest",
     "Session": "runtime.session",
     "SurrogateError": "errors",
     "Variable": "variables",
+    "calibrate": "calibration.calibrate",
     "check_session": "runtime.contract",
     "connect": "service.client",
     "load_config": "config",
+    "open_member": "calibration.resume",
     "read_bundle": "bundle.archive",
+    "read_measurements": "calibration.reading",
+    "read_posterior": "calibration.posterior",
     "read_trajectories": "dataset.store",
 }
 __all__ = list(_HOMES)

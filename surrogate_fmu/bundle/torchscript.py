@@ -10,6 +10,7 @@ import io
 import threading
 import warnings
 import zipfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,33 @@ def load_rollout(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
         if key not in _loaded:
             _loaded[key] = _freeze(bundle, target, _ROLLOUT)
         return _loaded[key]
+
+
+def load_differentiable(bundle: Bundle, device: str = "cpu") -> torch.jit.ScriptModule:
+    """The generator of `load_rollout` to be differentiated, or run for few steps of ever other lengths; within `unspecialised`.
+
+    Raises:
+        BundleError, DeviceError: as `load_generator`.
+    """
+    target = find_device(device)
+    with _loading:
+        key = (bundle.digest + " differentiable", str(target))
+        if key not in _loaded:
+            try:
+                with _DeprecationsIgnored():
+                    module = torch.jit.load(io.BytesIO(bundle.payload), map_location=target)  # type: ignore[no-untyped-call]
+                    module.define(_ROLLOUT)
+            except RuntimeError as error:
+                raise BundleError(f"torch {torch.__version__} cannot read the generator: {error}") from error
+            for weight in module.parameters():
+                weight.requires_grad_(False)
+            _loaded[key] = module.eval()
+        return _loaded[key]
+
+
+def unspecialised() -> AbstractContextManager[None]:
+    """Calls within are not recompiled for the shapes that they see: seconds each time for a loop that is differentiated."""
+    return torch.jit.optimized_execution(False)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def export_sequence_step(bundle: Bundle) -> bytes:

@@ -9,7 +9,20 @@ from importlib import metadata
 
 from surrogate_fmu.errors import SurrogateError
 
-VERBS = ("record", "train", "search", "build", "verify", "diagnose", "serve", "top", "rollout", "export", "inspect")
+VERBS = (
+    "record",
+    "train",
+    "search",
+    "build",
+    "verify",
+    "diagnose",
+    "calibrate",
+    "serve",
+    "top",
+    "rollout",
+    "export",
+    "inspect",
+)
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _READER_GONE = 141  # 128 + SIGPIPE
 

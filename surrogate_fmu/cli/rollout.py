@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from surrogate_fmu.bundle.archive import Bundle
     from surrogate_fmu.manifest import Manifest
     from surrogate_fmu.runtime.farm import Chunk, Farm
 
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle to run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the file to write")
     parser.add_argument("--members", type=int, required=True, metavar="N", help="runs, with the seeds SEED, SEED + 1, ...")
+    parser.add_argument(
+        "--posterior", type=Path, metavar="NPZ", help="go on from the unit that calibrate found, where its measurements end"
+    )
     parser.add_argument("--steps", type=int, metavar="T", help="steps of each run; with --inputs it is the number of rows")
     parser.add_argument("--seed", type=int, default=0, help="of the first member (default: %(default)s)")
     parser.add_argument("--inputs", type=Path, metavar="CSV", help="a row per step with the inputs held over it; names in the head")
@@ -82,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     places = [range(*slots[name].place.indices(manifest.output_dim)) for name in chosen]
     points, distances = gather(farm, _compute(farm, arguments), [column for place in places for column in place])
     arrays: dict[str, Any] = {"seed": farm.seeds, "domain_distance": distances, **varied}
-    arrays["time"] = _times(manifest, len(farm.conditions))
+    arrays["time"] = _times(manifest, len(farm.conditions), 0 if farm.standing is None else farm.standing.step_index)
     first = 0
     for name, place in zip(chosen, places, strict=True):
         arrays[name] = points[:, :, first : first + len(place)].reshape(*points.shape[:2], *slots[name].variable.shape)
@@ -121,15 +125,20 @@ def _farm(arguments: argparse.Namespace, bundle: Any) -> "tuple[Farm, dict[str, 
         raise ConfigError(f"--seed {arguments.seed} must be 0 or more, and less than 2^63 with those of all members")
     manifest = bundle.manifest
     values = ConditionValues(manifest)
+    unit = _Unit(arguments, bundle) if arguments.posterior else None
     settings = [_assignment(text, "--set", _value) for text in arguments.set]
     ranges = dict(_assignment(text, "--vary", _range) for text in arguments.vary)
     _check_once([name for name, _ in settings] + [text.partition("=")[0].strip() for text in arguments.vary])
-    condition = values.apply(values.start, dict(settings), running=False)
+    start = values.start if unit is None else unit.condition
+    condition = values.apply(start, dict(settings), running=unit is not None)
     for bound in (0, 1):  # both ends of a range are checked as values are
-        values.apply(condition, {name: ends[bound] for name, ends in ranges.items()}, running=False)
+        values.apply(condition, {name: ends[bound] for name, ends in ranges.items()}, running=unit is not None)
     slots = make_slots(manifest.condition)
     columns = tuple(slots[name].place.start for name in ranges)
     varied = {name: draw_uniform(arguments.seed, name, low, high, arguments.members) for name, (low, high) in ranges.items()}
+    if unit is not None:
+        columns += tuple(slots[name].place.start for name in unit.estimated)
+        varied |= unit.estimated
     farm = Farm(
         bundle,
         _conditions(arguments, manifest, condition, {*dict(settings), *ranges}),
@@ -139,8 +148,31 @@ def _farm(arguments: argparse.Namespace, bundle: Any) -> "tuple[Farm, dict[str, 
         ZMode(arguments.z_mode),
         arguments.device,
         arguments.chunk_members,
+        None if unit is None else unit.standing,
     )
     return farm, varied
+
+
+class _Unit:
+    """Members drawn from a posterior, where its measurements end.
+
+    Attributes:
+        condition: last inputs and parameters (condition_dim,).
+        estimated: values of the inferred parameters by name (member,).
+        standing: where the members go on from.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, bundle: "Bundle") -> None:
+        from surrogate_fmu.calibration.posterior import read_posterior
+        from surrogate_fmu.calibration.resume import replay
+        from surrogate_fmu.variables import scalar_names
+
+        posterior = read_posterior(arguments.posterior)
+        members = posterior.choose(arguments.members, arguments.seed)
+        self.standing = replay(bundle, posterior, members, arguments.device)
+        names = [name for variable in bundle.manifest.parameters for name in scalar_names(variable)]
+        self.estimated = {name: posterior.parameters[members, names.index(name)] for name in posterior.estimated}
+        self.condition = (*posterior.inputs[-1].tolist(), *posterior.parameters[members[0]].tolist())
 
 
 def _conditions(
@@ -245,10 +277,10 @@ def _chosen(manifest: "Manifest", names: str | None) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _times(manifest: "Manifest", step_count: int) -> "NDArray[np.float64]":
+def _times(manifest: "Manifest", step_count: int, first: int) -> "NDArray[np.float64]":
     import numpy as np
 
-    return np.arange(step_count + 1, dtype=np.float64) * manifest.step_size
+    return (first + np.arange(step_count + 1, dtype=np.float64)) * manifest.step_size
 
 
 def _write(path: Path, arrays: dict[str, Any]) -> None:

@@ -27,11 +27,13 @@ class LatentDraws:
         tensors: the rows of the block `tensors_of` on the device of the stepper that uses the run, which sets both.
     """
 
-    __slots__ = ("_ahead", "_drawn", "_first", "_fixed", "_stream", "tensors", "tensors_of")
+    __slots__ = ("_ahead", "_drawn", "_first", "_fixed", "_run_latent_dim", "_step_latent_dim", "_stream", "tensors", "tensors_of")
 
     def __init__(self, manifest: Manifest, seed: int, z_mode: ZMode) -> None:
         self._stream: LatentStream | None = None
         self._fixed: NDArray[np.float32] | None = None
+        self._step_latent_dim = manifest.step_latent_dim
+        self._run_latent_dim = manifest.run_latent_dim
         self._first = -1
         self._drawn = np.empty((0, manifest.latent_dim), np.float32)
         self.tensors: Sequence[Any] = ()
@@ -56,7 +58,11 @@ class LatentDraws:
         if self._fixed is not None:
             return self._fixed, 0
         if self._stream is None:
-            return np.ndarray((1, len(run.external_latent)), np.float32, array("f", run.external_latent)), 0
+            given = np.ndarray((1, len(run.external_latent)), np.float32, array("f", run.external_latent))
+            if given.shape[1] < self._run_latent_dim + self._step_latent_dim:
+                stream = LatentStream(run.seed, 0, self._step_latent_dim)
+                given = np.concatenate([given, stream.step_latents(step, 1)], axis=1)
+            return given, 0
         row = step % self._ahead
         if step - row != self._first:
             steps = self._stream.step_latents(step - row, self._ahead)

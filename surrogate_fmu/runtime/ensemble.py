@@ -1,6 +1,7 @@
 """Many runs of one bundle at once: the same numbers as that many sessions, in one call of the generator per step."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,27 @@ Array = NDArray[np.float64]
 _CHUNK_NUMBERS = 4_000_000  # of conditions, latents and outputs that a chunk of `rollout` holds at once
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Where members stand that go on from somewhere within a run.
+
+    Attributes:
+        run_latents: (member, run_latent_dim), in place of those of the seeds.
+        hidden: (member, hidden_dim).
+        outputs: (member, output_dim), physical units.
+        step_index: steps since the start of the run.
+    """
+
+    run_latents: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    step_index: int
+
+    def select(self, members: slice) -> "Standing":
+        """Only these members."""
+        return Standing(self.run_latents[members], self.hidden[members], self.outputs[members], self.step_index)
+
+
 class RolloutRun:
     """Runs of many members that go on a chunk of steps at a time; the loop over the steps is inside TorchScript.
 
@@ -33,6 +55,8 @@ class RolloutRun:
         seeds: (member,), of the latents.
         z_mode: where the latents come from; `external` is refused, there is no caller to give them.
         device: "cpu", "cuda", "cuda:1".
+        standing: where the members go on from; None is the start of a run. Point 0 is then where they stand, and the first step
+            is the one after `standing.step_index`.
 
     Raises:
         InputError: a shape does not fit, or z_mode is `external`.
@@ -46,6 +70,7 @@ class RolloutRun:
         seeds: Sequence[int] | NDArray[np.int64],
         z_mode: ZMode = ZMode.SAMPLED,
         device: str = "cpu",
+        standing: Standing | None = None,
     ) -> None:
         manifest = bundle.manifest
         conditions = np.asarray(conditions, dtype=np.float64)
@@ -58,7 +83,10 @@ class RolloutRun:
             raise InputError(f"there are {len(seeds)} seeds for {len(conditions)} runs; give one seed per run")
         if z_mode is ZMode.EXTERNAL:
             raise InputError("z_mode 'external' needs a caller that gives z at every step; use 'sampled', 'held' or 'mean'")
+        if standing is not None and len(standing.run_latents) != len(seeds):
+            raise InputError(f"{len(standing.run_latents)} members stand, there are {len(seeds)} seeds; give one per member")
         self.step_count = conditions.shape[-2]
+        self._standing = standing
         self._manifest = manifest
         self._device = find_device(device)
         self._generator: Any = load_rollout(bundle, device)
@@ -90,10 +118,7 @@ class RolloutRun:
         points = np.empty((self.member_count, last - first + 1, self._manifest.output_dim), np.float32)
         with torch.inference_mode():
             if first == 0:
-                latent = self._latents(0, 1)
-                latent[:, :, self._manifest.run_latent_dim :] = 0.0
-                y, self._hidden = self._generator.initial(self._condition_rows(0, 1)[0], latent[0])
-                points[:, 0] = y.cpu().numpy()
+                points[:, 0] = self._begin()
             begin, end = max(first - 1, 0), last  # steps from point begin to point end
             if end > begin:
                 x, z = self._condition_rows(begin, end), self._latents(begin, end)
@@ -103,6 +128,17 @@ class RolloutRun:
         distances = self._output_box.distances(points.reshape(-1, points.shape[2])).reshape(points.shape[:2])
         self._distances = np.maximum(self._distances, distances.max(axis=1))
         return points, self._distances
+
+    def _begin(self) -> NDArray[np.float32]:
+        """Outputs (member, output_dim) at point 0; sets the hidden state."""
+        if self._standing is not None:
+            self._hidden = torch.from_numpy(self._standing.hidden).to(self._device)
+            return self._standing.outputs
+        latent = self._latents(0, 1)
+        latent[:, :, self._manifest.run_latent_dim :] = 0.0
+        y, self._hidden = self._generator.initial(self._condition_rows(0, 1)[0], latent[0])
+        outputs: NDArray[np.float32] = y.cpu().numpy()
+        return outputs
 
     def _condition_rows(self, begin: int, end: int) -> torch.Tensor:
         """(step, member, condition_dim)."""
@@ -116,12 +152,15 @@ class RolloutRun:
         """(step, member, latent_dim)."""
         manifest = self._manifest
         latents = np.zeros((end - begin, self.member_count, manifest.latent_dim), np.float32)
+        first = 0 if self._standing is None else self._standing.step_index
         if self._z_mode is not ZMode.MEAN:
             held = self._z_mode is ZMode.HELD
             for member, stream in enumerate(self._streams):
                 latents[:, member, : manifest.run_latent_dim] = stream.run_latent
-                steps = stream.step_latents(0, 1) if held else stream.step_latents(begin, end - begin)
+                steps = stream.step_latents(0, 1) if held else stream.step_latents(first + begin, end - begin)
                 latents[:, member, manifest.run_latent_dim :] = steps
+        if self._standing is not None:
+            latents[:, :, : manifest.run_latent_dim] = self._standing.run_latents
         return torch.from_numpy(latents).to(self._device)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import InputError
 from surrogate_fmu.manifest import ZMode
-from surrogate_fmu.runtime.ensemble import RolloutRun
+from surrogate_fmu.runtime.ensemble import RolloutRun, Standing
 
 CHUNK_MEMBERS = 64
 _POINTS_AT_ONCE = 4096  # steps that are looped over in one call of the generator
@@ -41,6 +41,7 @@ class Farm:
         z_mode: where the latents come from; not `external`.
         device: "cpu", "cuda", "cuda:1".
         chunk_members: members of one chunk, the last one may have fewer.
+        standing: where the members go on from; None is the start of a run.
 
     Raises:
         InputError: shapes do not fit.
@@ -54,6 +55,7 @@ class Farm:
     z_mode: ZMode = ZMode.SAMPLED
     device: str = "cpu"
     chunk_members: int = CHUNK_MEMBERS
+    standing: Standing | None = None
 
     def __post_init__(self) -> None:
         if self.chunk_members < 1 or not len(self.seeds):
@@ -99,7 +101,8 @@ def compute_chunk(farm: Farm, first: int) -> Chunk:
     if farm.varied_columns:
         conditions = np.repeat(conditions[None], len(farm.seeds[members]), axis=0)
         conditions[:, :, list(farm.varied_columns)] = farm.varied[members, None]
-    run = RolloutRun(farm.bundle, conditions, farm.seeds[members], farm.z_mode, farm.device)
+    standing = None if farm.standing is None else farm.standing.select(members)
+    run = RolloutRun(farm.bundle, conditions, farm.seeds[members], farm.z_mode, farm.device, standing)
     parts, distances = [], np.empty(0)
     for _ in range(0, run.step_count + 1, _POINTS_AT_ONCE):
         points, distances = run.advance(_POINTS_AT_ONCE)

@@ -27,7 +27,7 @@ class RunState(NamedTuple):
         z_mode: where they come from.
         domain_policy: what happens outside the training domain.
         condition: inputs and parameters as they were given (condition_dim,), physical units.
-        external_latent: the last z that the caller gave (latent_dim,).
+        external_latent: the last z that the caller gave: (latent_dim,), or its run part alone (run_latent_dim,).
         step_index: generator steps since the start.
         hidden: float32, not to be written to: a numpy array (hidden_dim,), or the generator's own tensor (1, hidden_dim), which
             saves a copy per step; None before the start.
@@ -97,7 +97,8 @@ def decode_run(data: bytes, manifest: Manifest) -> RunState:
         manifest.hidden_dim if started else 0,
         manifest.output_dim if started else 0,
     )
-    if tuple(lengths[:4]) != expected:
+    run_part = (manifest.condition_dim, manifest.run_latent_dim, *expected[2:])
+    if tuple(lengths[:4]) not in (expected, run_part):
         raise SnapshotError(
             f"the snapshot has {tuple(lengths[:4])} numbers of condition, latent, hidden state and outputs, this model {expected}; "
             "restore it into a session of its own bundle"

@@ -123,7 +123,8 @@ class Session:
         """Start the run and return the outputs at its start.
 
         Args:
-            z: (latent_dim,), with z_mode `external`; its step part plays no role at the start.
+            z: with z_mode `external`, (latent_dim,), its step part plays no role at the start; or the run latents alone
+                (run_latent_dim,), and step latents are drawn from the seed.
 
         Raises:
             DomainError: a parameter lies outside the training domain under the policy `refuse`.
@@ -146,7 +147,8 @@ class Session:
 
         Args:
             inputs: by name, in their units; inputs not given keep their values.
-            z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
+            z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Run latents alone as
+                in `initialize`.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
             communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
                 since the start of the run.

@@ -76,15 +76,16 @@ class ConditionValues:
         return read_slots(self._outputs, outputs)
 
     def latent(self, z: Value, z_mode: ZMode, call: str) -> tuple[float, ...]:
-        """The latent (latent_dim,) that a caller gives.
+        """The latent that a caller gives: (latent_dim,), or (run_latent_dim,) where step latents are to be drawn from the seed.
 
         Raises:
-            InputError: z_mode is not `external`, or it is not latent_dim finite numbers.
+            InputError: z_mode is not `external`, or it is not that many finite numbers.
         """
         if z_mode is not ZMode.EXTERNAL:
             raise InputError(f"{call} was given z, but z_mode is {z_mode}; use z_mode='external' or leave z out")
         latent = _numbers("z: expected numbers", z)
-        if latent.shape != (self._manifest.latent_dim,) or not np.isfinite(latent).all():
+        run_part = (self._manifest.run_latent_dim or self._manifest.latent_dim,)
+        if latent.shape not in ((self._manifest.latent_dim,), run_part) or not np.isfinite(latent).all():
             raise InputError(f"z: expected {self._manifest.latent_dim} finite numbers (run latents, then step latents), got {z!r}")
         return tuple(latent.tolist())
 
