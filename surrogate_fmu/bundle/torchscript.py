@@ -119,7 +119,8 @@ def load_differentiable(bundle: Bundle, device: str = "cpu") -> torch.jit.Script
 
 def unspecialised() -> AbstractContextManager[None]:
     """Calls within are not recompiled for the shapes that they see: seconds each time for a loop that is differentiated."""
-    return torch.jit.optimized_execution(False)  # type: ignore[no-any-return, no-untyped-call]
+    found: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    return found
 
 
 def export_sequence_step(bundle: Bundle) -> bytes:
