@@ -120,7 +120,7 @@ def test_the_shipped_configuration_has_three_sets_with_their_own_seeds():
         ("min = -1.0", 0, "min = 1.0", "inputs.flow]", "min 1 is not below max 1"),
         ("members = 3", 0, "members = 1", "[training.energy]", "members 1: the fair energy score needs at least 2"),
         ("updates = 5", 0, "updates = -5", "[training]", "updates -5 must be above 0"),
-        ("updates = 5", 0, 'objective = "gan"', "objective", "training.objective: expected one of 'energy', 'r3gan', got 'gan'"),
+        ("updates = 5", 0, 'objective = "gan"', "objective", "training.objective: expected one of 'energy', 'r3gan', 'terms'"),
         ('output = "level"', 0, 'output = "lvel"', "lvel", "balances[0].output: there is no 'lvel' here"),
         ('terms = ["flow"]', 0, 'terms = ["fow"]', "fow", "'fow'"),
         ('terms = ["flow"]', 0, 'terms = ["flow - fow"]', "fow", "'fow'"),
