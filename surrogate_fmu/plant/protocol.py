@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.variables import Variable
@@ -52,10 +52,30 @@ def load_plant(reference: str, folder: Path) -> Plant:
     Raises:
         ConfigError: there is no such file or class, or it is no plant.
     """
-    file_name, separator, class_name = reference.partition(":")
+    plant_class = load_named(reference, folder, "plant", "ClassName")
+    plant = plant_class()
+    if not isinstance(plant, Plant):
+        name = reference.partition(":")[2]
+        raise ConfigError(f"plant {reference!r}: {name} is no plant; it needs variables, communication_step_size, reset, do_step")
+    return plant
+
+
+def load_named(reference: str, folder: Path, kind: str, pattern: str) -> Any:
+    """What `path/to/file.py:name` names, the path relative to `folder`; a file is run once in a process.
+
+    Args:
+        reference: file and name.
+        folder: where the path begins.
+        kind: what it is to be, for errors: "plant".
+        pattern: of the name, for errors: "ClassName".
+
+    Raises:
+        ConfigError: there is no such file or name, or the file needs a package that is not installed.
+    """
+    file_name, separator, name = reference.partition(":")
     path = (folder / file_name).resolve()
     if not separator or not path.is_file():
-        raise ConfigError(f"plant {reference!r}: expected 'file.py:ClassName' with a file under {folder}, found no {path.name!r}")
+        raise ConfigError(f"{kind} {reference!r}: expected 'file.py:{pattern}' with a file under {folder}, found no {path.name!r}")
     # Named after its whole path: two plants in one process may have equal file and folder names.
     module_name = f"surrogate_fmu_plant_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     if module_name not in sys.modules:
@@ -68,18 +88,13 @@ def load_plant(reference: str, folder: Path) -> Plant:
         except ModuleNotFoundError as error:
             del sys.modules[module_name]
             raise ConfigError(
-                f"plant {reference!r} needs the package {error.name!r}, which is not installed; "
+                f"{kind} {reference!r} needs the package {error.name!r}, which is not installed; "
                 "for the plants in models/ install the extra: pip install 'surrogate-fmu[models]'"
             ) from error
         except BaseException:
             del sys.modules[module_name]
             raise
-    plant_class = getattr(sys.modules[module_name], class_name, None)
-    if plant_class is None:
-        raise ConfigError(f"plant {reference!r}: {path.name} has no class {class_name!r}")
-    plant = plant_class()
-    if not isinstance(plant, Plant):
-        raise ConfigError(
-            f"plant {reference!r}: {class_name} is no plant; it needs variables, communication_step_size, reset, do_step"
-        )
-    return plant
+    found = getattr(sys.modules[module_name], name, None)
+    if found is None:
+        raise ConfigError(f"{kind} {reference!r}: {path.name} has no {'class' if pattern[0].isupper() else 'function'} {name!r}")
+    return found

@@ -263,7 +263,10 @@ def _check_latent_modes(bench: _Bench) -> None:
     seen = [external.do_step(bench.inputs(step), z=zero) for step in range(_STEPS)]
     assert _same(walked, seen), "z = 0 given from outside differs from z_mode mean"
     _refused(lambda: mean.do_step(z=zero), InputError, "z given while z_mode is mean")
-    _refused(lambda: external.do_step(z=np.append(zero, 0.0)), InputError, "z of the wrong size")
+    # run latents alone may be taken, with step latents from the seed; any other size is wrong
+    sizes = set(range(len(zero) + 2)) - {len(zero), bench.manifest.run_latent_dim}
+    for size in sizes:
+        _refused(lambda size=size: external.do_step(z=np.zeros(size)), InputError, f"z of {size} numbers, not {len(zero)},")  # type: ignore[misc]
 
 
 def _check_independence(bench: _Bench) -> None:

@@ -13,6 +13,7 @@ from surrogate_fmu.errors import ServiceError
 _LATENCY_BUCKETS_S = (25e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 0.01, 0.05, 0.2, 1.0, 5.0)
 _SILENCE_S = 10  # that a caller may hold a thread without a word
 _CONNECTIONS_MAX = 32
+_PLACE_S = 1.0  # that a caller waits for the place of the oldest one
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -74,23 +75,36 @@ class NoMetrics:
 
 
 class _Http(ThreadingHTTPServer):
-    """Some connections at once, each in a thread that ends with the server; one too many and the oldest is hung up."""
+    """So many connections at once, each in a thread that ends with the server; one too many and the oldest is hung up."""
 
     daemon_threads = False
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._open: dict[Any, None] = {}
+        self._slots = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         self._lock = threading.Lock()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread."""
+        """Answer in a thread, once there is a place for one; who finds none in time is hung up himself."""
+        if not self._slots.acquire(blocking=False):
+            with self._lock:
+                oldest = next(iter(self._open), None)
+            if oldest is not None:
+                _hang_up(oldest)
+            if not self._slots.acquire(timeout=_PLACE_S):
+                super().shutdown_request(request)
+                return
         with self._lock:
-            oldest = next(iter(self._open)) if len(self._open) >= _CONNECTIONS_MAX else None
             self._open[request] = None
-        if oldest is not None:
-            _hang_up(oldest)
         super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection that was answered."""

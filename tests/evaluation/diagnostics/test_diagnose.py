@@ -77,7 +77,6 @@ def test_the_plants_own_law_is_left_alone():
     found = diagnosed(make_runs(100, 1, 5))
     assert levels(found) == {} and found.worst is Level.OK
     assert found.measures["classifier AUC (C2ST)"][0] == pytest.approx(0.5, abs=0.06)
-    assert all("plant" in f.sentence or f.sentence for f in found.findings)
 
 
 @pytest.mark.parametrize(

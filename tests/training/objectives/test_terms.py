@@ -154,6 +154,8 @@ def test_a_residual_from_a_file(tmp_path: Path):
     (tmp_path / "physics.py").write_text("def law(y, x):\n    return y['y'][:, 1:] - x['x']\n")
     ((_, term),) = make_terms((TermConfig("residual", function="physics.py:law", options={"scale": 1.0}),), tmp_path)
     assert cost(term, 1.0, 0.0) == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(ConfigError, match=r"physics\.py has no function 'lore'"):
+        make_terms((TermConfig("residual", function="physics.py:lore"),), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +170,8 @@ def test_a_residual_from_a_file(tmp_path: Path):
         ((TermConfig("energy", options={"members": 1}),), "at least 2 draws"),
         ((TermConfig("energy", begin=0.6, end=0.4),), "0 <= begin < end <= 1"),
         ((TermConfig("energy", function="a.py:b"),), "for the term 'residual' alone"),
-        ((TermConfig("residual", function="missing.py:law"),), "there is no file"),
-        ((TermConfig("residual"),), "must be 'file.py:name'"),
+        ((TermConfig("residual", function="missing.py:law"),), "'missing.py:law': expected 'file.py:function' with a file under"),
+        ((TermConfig("residual"),), "expected 'file.py:function'"),
         ((TermConfig("wgan-gp", options={"weight": 0.0}),), "must be above 0"),
         ((TermConfig("non-saturating", options={"real_label": 0.0}),), "fake_label < real_label"),
     ],

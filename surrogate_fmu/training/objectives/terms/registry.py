@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.plant.protocol import load_named
 from surrogate_fmu.training.config import TermConfig
 from surrogate_fmu.training.objectives.games.cross_entropy import CrossEntropy
 from surrogate_fmu.training.objectives.games.hinge import Hinge
@@ -67,7 +68,8 @@ def _make(config: TermConfig, folder: Path) -> Term:
     where = f"[[training.terms]] {config.name!r}"
     try:
         if config.name == "residual":
-            term: Term = Residual(_load(config.function, folder, where), **_known(Residual, options, where))
+            function = load_named(config.function, folder, "residual", "function")
+            term: Term = Residual(function, **_known(Residual, options, where))
         elif config.function:
             raise ConfigError(f"{where}: function has a meaning for the term 'residual' alone")
         elif config.name in GAMES:
@@ -90,17 +92,3 @@ def _known(kind: Callable[..., Any], options: Mapping[str, Any], where: str, mor
         if name not in names:
             raise ConfigError(f"{where}: the option {name!r} is unknown; there are {', '.join([*sorted(more), *names]) or 'none'}")
     return options
-
-
-def _load(reference: str, folder: Path, where: str) -> Callable[..., Any]:
-    path, _, name = reference.partition(":")
-    if not name:
-        raise ConfigError(f"{where}: function must be 'file.py:name', got {reference!r}")
-    file = folder / path
-    if not file.is_file():
-        raise ConfigError(f"{where}: there is no file {file}")
-    names: dict[str, Any] = {"__name__": file.stem, "__file__": str(file)}
-    exec(compile(file.read_text(), str(file), "exec"), names)  # the operator's own file, as a plant is
-    if not callable(names.get(name)):
-        raise ConfigError(f"{where}: {file.name} has no function {name!r}")
-    return names[name]  # type: ignore[no-any-return]
