@@ -39,7 +39,8 @@ class _Linear(torch.nn.Module):
 
     @torch.jit.export
     def initial(self, x: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        level = x[:, 1:2] + 0.5 * z[:, 1:2]
+        # reads all of z: who starts a run leaves the step part at 0
+        level = x[:, 1:2] + 0.5 * z[:, 1:2] + z[:, 2:].sum(1, keepdim=True)
         return torch.cat([level, z[:, 1:2] + 0.5 * level], 1), level
 
     def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
