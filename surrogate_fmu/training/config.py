@@ -72,6 +72,9 @@ class Structure(StrEnum):
     WIENER = "wiener"
     """Linear filters of the inputs and balances, then a static map: for plants that inputs drive and that forget them.
     Windows are computed at once, and what individual a run shows is found by least squares."""
+    RING = "ring"
+    """Outputs are places on a ring that share one law: quadratic transport between neighbours, and a learned closure with a
+    memory for what they do not explain. For fields that are periodic in space, such as a discretised equation."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,23 @@ class WienerConfig:
 
 
 @dataclass(frozen=True)
+class RingConfig:
+    """What only the ring structure has.
+
+    Attributes:
+        starts: the parameter that each output starts at, in the order of the outputs.
+        reach: neighbours on either side that a place sees.
+    """
+
+    starts: tuple[str, ...] = ()
+    reach: int = 2
+
+    def __post_init__(self) -> None:
+        if self.reach < 1:
+            raise ValueError(f"reach {self.reach} must be at least 1")
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The generator.
 
@@ -105,11 +125,12 @@ class GeneratorConfig:
         structure: how it remembers.
         run_latent_dim: latents drawn once per run (which individual it is).
         step_latent_dim: latents drawn at every step (process noise).
-        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input.
+        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; on a ring, units per place.
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
         wiener: settings of the Wiener structure.
+        ring: settings of the ring structure, which shares latents among its places.
     """
 
     run_latent_dim: int = 8
@@ -120,10 +141,18 @@ class GeneratorConfig:
     balances: tuple[Balance, ...] = ()
     structure: Structure = Structure.RECURRENT
     wiener: WienerConfig = field(default_factory=WienerConfig)
+    ring: RingConfig = field(default_factory=RingConfig)
 
     def __post_init__(self) -> None:
-        if self.structure is not Structure.WIENER and self.wiener != WienerConfig():
-            raise ValueError('[training.generator.wiener] has no effect on a recurrent generator: set structure = "wiener"')
+        for structure, own, default in (
+            (Structure.WIENER, self.wiener, WienerConfig()),
+            (Structure.RING, self.ring, RingConfig()),
+        ):
+            if self.structure is not structure and own != default:
+                raise ValueError(
+                    f"[training.generator.{structure}] has no effect on a {self.structure} generator: "
+                    f'set structure = "{structure}"'
+                )
         if self.run_latent_dim + self.step_latent_dim < 1:
             raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:

@@ -22,6 +22,7 @@ from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator, make_generator
+from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.importance import check_weights
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
@@ -156,6 +157,8 @@ class Trainer:
             self.generator = make_generator(
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
+            if isinstance(self.generator, RingGenerator):
+                self.generator.fit_transport(training)
             self._objective = make_objective(
                 config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder
             )

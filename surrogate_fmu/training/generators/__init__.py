@@ -4,13 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import GeneratorConfig, Structure
+from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.generators.wiener_step import WienerStep
 from surrogate_fmu.variables import Variable
 
-Generator = StateSpaceGenerator | WienerGenerator
-Step = StateSpaceGenerator | WienerStep
+Generator = StateSpaceGenerator | WienerGenerator | RingGenerator
+Step = StateSpaceGenerator | WienerStep | RingGenerator
+_STRUCTURES: Mapping[Structure, type[Generator]] = {
+    Structure.RECURRENT: StateSpaceGenerator,
+    Structure.WIENER: WienerGenerator,
+    Structure.RING: RingGenerator,
+}
 
 
 def make_generator(
@@ -21,8 +27,7 @@ def make_generator(
     coefficients: Mapping[str, Sequence[float]],
 ) -> Generator:
     """The generator of the configured structure; arguments as those of the classes."""
-    structure = WienerGenerator if config.structure is Structure.WIENER else StateSpaceGenerator
-    return structure(variables, config, scaling, time_constants, coefficients)
+    return _STRUCTURES[config.structure](variables, config, scaling, time_constants, coefficients)
 
 
 def make_step(generator: Generator) -> Step:
