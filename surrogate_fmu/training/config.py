@@ -107,14 +107,16 @@ class RingConfig:
     Attributes:
         starts: the parameter that each output starts at, in the order of the outputs.
         reach: neighbours on either side that a place sees.
+        teacher_updates: updates on single steps of recorded runs before the training proper.
     """
 
     starts: tuple[str, ...] = ()
     reach: int = 2
+    teacher_updates: int = 300
 
     def __post_init__(self) -> None:
-        if self.reach < 1:
-            raise ValueError(f"reach {self.reach} must be at least 1")
+        if self.reach < 1 or self.teacher_updates < 0:
+            raise ValueError(f"reach {self.reach} must be at least 1, and teacher_updates {self.teacher_updates} not negative")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.terms.term import TermSum
 from surrogate_fmu.training.optimisers import make_optimiser, stands
 from surrogate_fmu.training.rollout import WindowRoller
+from surrogate_fmu.training.teacher import fit_transport, teach
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
 _WARM_UP_UPDATES = 50  # learning rate rises over the first updates
@@ -157,8 +158,11 @@ class Trainer:
             self.generator = make_generator(
                 training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
             )
+            start = time.process_time()
             if isinstance(self.generator, RingGenerator):
-                self.generator.fit_transport(training)
+                fit_transport(self.generator, training)
+                teach(self.generator, training, sizes.ring.teacher_updates, torch.Generator().manual_seed(config.seed + 4))
+            self.cpu_s = time.process_time() - start
             self._objective = make_objective(
                 config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder
             )
@@ -176,7 +180,6 @@ class Trainer:
         self._update = 0
         self._best: ValidationScore | None = None
         self._best_update = 0
-        self.cpu_s = 0.0
 
     @property
     def share(self) -> float:
