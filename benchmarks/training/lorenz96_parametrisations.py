@@ -2,8 +2,8 @@
 
     dX_k/dt = -X_(k-1) (X_(k-2) - X_(k+1)) - X_k + F - U_k,    steps of 0.005 MTU, second-order Runge-Kutta, U held
 
-as in Gagne et al. (JAMES 12, 2020) and Parthipan et al. (GMD 16, 2023). U of recorded runs is what this integrator leaves, so that it
-is free of the integrator's own error.
+as in Gagne et al. (JAMES 12, 2020) and Parthipan et al. (GMD 16, 2023). U of recorded runs is what this integrator leaves, so that
+it is free of the integrator's own error.
 """
 
 import time
@@ -110,8 +110,8 @@ class _Dense(nn.Module):
 class Gan:
     """U_t drawn by a conditional GAN from X_t, U_(t-1) and white noise: the configuration "XU" of Gagne et al. (2020).
 
-    After the paper: generator and discriminator of two hidden layers of 16 (SELU), noise in every layer, batch normalization of what
-    the generator gives, binary cross-entropy, Adam with 1e-4 and beta_1 = 0.5, batches of 1024, weights decayed with 0.001.
+    After the paper: generator and discriminator of two hidden layers of 16 (SELU), noise in every layer, batch normalization of
+    what the generator gives, binary cross-entropy, Adam with 1e-4 and beta_1 = 0.5, batches of 1024, weights decayed with 0.001.
 
     Args:
         runs: that it is trained on.
@@ -188,5 +188,3 @@ class Gan:
 
 def _decay(network: _Dense) -> Tensor:
     return 0.001 * torch.stack([layer.weight.square().sum() for layer in (network.first, network.second, network.last)]).sum()
-
-

@@ -1,7 +1,7 @@
 """Scores of forecasts and climates of a ring of variables, and their bootstrap intervals.
 
-The scores are those of Gagne et al. (JAMES 12, 2020) and Parthipan et al. (GMD 16, 2023): Hellinger distances of the marginal and of
-regimes, correlations in time and space, error and spread of ensembles; beside them the fair CRPS and the logarithmic score.
+The scores are those of Gagne et al. (JAMES 12, 2020) and Parthipan et al. (GMD 16, 2023): Hellinger distances of the marginal and
+of regimes, correlations in time and space, error and spread of ensembles; beside them the fair CRPS and the logarithmic score.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +32,9 @@ class Estimate:
 def bootstrap(statistic: Callable[..., float], units: Sequence[Array], seed: int, resamples: int = 500) -> Estimate:
     """A statistic of independent units, which are resampled together.
 
+    The interval is that of the resampled values around their mean, laid about the value: a distance of histograms grows when it is
+    resampled, as chance adds to it, and percentiles alone would lie above the value itself.
+
     Args:
         statistic: of arrays (unit, ...).
         units: the arrays, of equally many units.
@@ -42,8 +45,9 @@ def bootstrap(statistic: Callable[..., float], units: Sequence[Array], seed: int
     count = len(units[0])
     draws = [random.integers(count, size=count) for _ in range(resamples)]
     found = [statistic(*(part[draw] for part in units)) for draw in draws]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Estimate(float(statistic(*units)), float(low), float(high))
+    value = float(statistic(*units))
+    low, high = np.quantile(found, [0.025, 0.975]) - np.mean(found) + value
+    return Estimate(value, float(low), float(high))
 
 
 # -- forecasts: members (start, member, point, place), observed (start, observation, point, place) -> (start, point) --------

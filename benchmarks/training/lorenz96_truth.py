@@ -58,7 +58,7 @@ def attractor(count: int, random: np.random.Generator) -> tuple[Array, Array]:
         found.append((slow, fast))
         path, fast = plant.simulate(slow, fast, forcing, 1, every=_APART)
         slow = path[:, -1]
-    return (np.concatenate([pair[i] for pair in found])[:count] for i in (0, 1))  # type: ignore[return-value]
+    return np.concatenate([x for x, _ in found])[:count], np.concatenate([y for _, y in found])[:count]
 
 
 def record(starts: int, individuals: int, steps: int, seed: int, every: float = FINE) -> Runs:
@@ -78,12 +78,16 @@ def forecast(starts: Array, members: int, steps: int, seed: int) -> Array:
     return path.reshape(len(starts), members, steps + 1, K)
 
 
+def continued(slow: Array, fast: Array, steps: int) -> Array:
+    """Runs (run, point, K) at every STEP MTU from given X (run, K) and Y (run, K J)."""
+    path: Array = plant.simulate(slow, fast, _forcing(slow), steps)[0]
+    return path
+
+
 def climate(runs: int, steps: int, seed: int) -> Array:
     """Long runs (run, point, K) at every STEP MTU, on the attractor from the start."""
     random = np.random.default_rng(seed)
-    slow, fast = attractor(runs, random)
-    path, _ = plant.simulate(slow, fast, _forcing(slow), steps)
-    return path
+    return continued(*attractor(runs, random), steps)
 
 
 def _forcing(slow: Array) -> Array:

@@ -4,8 +4,8 @@
     dY_j/dt = -c b Y_(j+1) (Y_(j+2) - Y_(j-1)) - c Y_j + (h c / b) X_k
 
 with K = 8, J = 32, h = 1, b = c = 10 and F = 20, as in Gagne et al. (JAMES 12, 2020, e2019MS001896) and Parthipan et al. (GMD 16,
-2023, 4501). All quantities have no unit; a model time unit (MTU) is written as a second. The system is deterministic: its randomness
-is the fast ring, of which a run knows no more than that it lived under the slow start for a while.
+2023, 4501). No quantity has a unit; a model time unit (MTU) is written as a second. The system is deterministic: its randomness is
+the fast ring, of which a run knows no more than that it lived under the slow start for a while.
 """
 
 from collections.abc import Mapping, Sequence

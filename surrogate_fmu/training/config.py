@@ -152,8 +152,7 @@ class GeneratorConfig:
         ):
             if self.structure is not structure and own != default:
                 raise ValueError(
-                    f"[training.generator.{structure}] has no effect on a {self.structure} generator: "
-                    f'set structure = "{structure}"'
+                    f'[training.generator.{structure}] has no effect on a {self.structure} generator: set structure = "{structure}"'
                 )
         if self.run_latent_dim + self.step_latent_dim < 1:
             raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")

@@ -40,9 +40,9 @@ def fit_transport(generator: RingGenerator, runs: Trajectories) -> None:
             change = torch.linalg.pinv(middle.t() @ middle, hermitian=True) @ (middle.t() @ (after - ahead).flatten())
             quadratic, linear, drive, level = change.split([upper.shape[1], double.seen_dim, double.driven, 1])
             double.quadratic[upper[0], upper[1]] += quadratic
-            double.linear += linear
-            double.drive.weight += drive
-            double.drive.bias += level
+            double.linear.add_(linear)
+            double.drive.weight.add_(drive)
+            double.drive.bias.add_(level)
         ahead = double.transported(before, scaled)
         double.closure_scale.fill_(float((after - ahead).std()))
         double.moved_scale.fill_(float((ahead - before).std()))
@@ -73,7 +73,7 @@ def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: to
         closures = (outputs[:, 1:] - ahead) / generator.closure_scale
         last = torch.cat([torch.zeros_like(closures[:, :1]), closures[:, :-1]], dim=1)
         parts_of_state = (part.flatten(0, 1) for part in (outputs[:, :-1], ahead, last, scaled))
-        states = generator.state(*parts_of_state).unflatten(0, (len(outputs), steps))
+        states = generator.state(*parts_of_state).reshape(len(outputs), steps, generator.places, -1)
     for _ in range(updates):
         chosen = torch.randint(len(outputs), (_RUNS,), generator=random)
         rate, seen = torch.sigmoid(generator.rate_logit), states[chosen]
@@ -87,7 +87,7 @@ def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: to
         whole = fair_energy_score(members.flatten(1, 2), observed.flatten(0, 1)).mean() / generator.places**0.5
         loss = 0.5 * (whole + fair_crps(members, observed).mean())
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         schedule.step()

@@ -140,7 +140,7 @@ class RingGenerator(nn.Module):
         scaled, rate = self.scaled(x), torch.sigmoid(self.rate_logit)
         y = (x[:, 0] @ self.start_map - self.output_mean) / self.output_std
         closure, memory, path = torch.zeros_like(y), self.first_memory(y, scaled[:, 0]), [y]
-        for known, own in zip(scaled.unbind(1), z.unflatten(2, (self.places, -1)).unbind(1), strict=True):
+        for known, own in zip(scaled.unbind(1), z.reshape(*z.shape[:2], self.places, -1).unbind(1), strict=True):
             y, closure, memory = self.step(known, own, rate, y, closure, memory)
             path.append(y)
         chosen = path if points is None else [path[point] for point in points.tolist()]
@@ -163,12 +163,14 @@ class RingGenerator(nn.Module):
         second = self.tendency(y + 0.5 * first) + drive
         third = self.tendency(y + 0.5 * second) + drive
         fourth = self.tendency(y + third) + drive
-        return y + (first + 2.0 * (second + third) + fourth) / 6.0
+        ahead: Tensor = y + (first + 2.0 * (second + third) + fourth) / 6.0
+        return ahead
 
     def tendency(self, y: Tensor) -> Tensor:
         """What neighbours do to y (batch, place) in a step."""
         seen = self.around(y)
-        return ((seen @ self.quadratic + self.linear) * seen).sum(dim=2)
+        moved: Tensor = ((seen @ self.quadratic + self.linear) * seen).sum(dim=2)
+        return moved
 
     def state(self, y: Tensor, ahead: Tensor, closure: Tensor, scaled: Tensor) -> Tensor:
         """What places see, (batch, place, state)."""
@@ -186,7 +188,8 @@ class RingGenerator(nn.Module):
     def draw_closure(self, known: Tensor, own: Tensor) -> Tensor:
         """Closures (..., place) of states and memories (..., place, state + unit) and latents (..., place, latent)."""
         hidden = silu(self.head_state(known) + self.head_latent(own))
-        return self.head(silu(self.head_inner(hidden))).squeeze(-1)
+        drawn: Tensor = self.head(silu(self.head_inner(hidden))).squeeze(-1)
+        return drawn
 
     def around(self, y: Tensor) -> Tensor:
         """What places see of y (batch, place): (batch, place, seen)."""
