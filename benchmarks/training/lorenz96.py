@@ -182,7 +182,7 @@ def models(runs: truth.Runs, validation: truth.Runs, seed: int, gan_s: float) ->
 
     def ring(budget: float, teacher: int, recipe: str = "energy", **changes: Any) -> Surrogate:
         shape = dataclasses.replace(config.generator.ring, teacher_updates=teacher)
-        sizes = dataclasses.replace(config.generator, ring=shape, **changes)
+        sizes = dataclasses.replace(config.generator, ring=shape, **({"width": 32, "memory_dim": 6} | changes))
         return surrogate(RECIPES[recipe].configure(dataclasses.replace(config, generator=sizes)), budget)
 
     def forgetful(budget: float, teacher: int, last: bool) -> Surrogate:
