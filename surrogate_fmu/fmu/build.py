@@ -196,6 +196,7 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
         scalars=scalars,
     )
     files = _common_files(description, sources, runtime, package)
+    attributes["token"] = description.guid  # after the digest, which it is made of
     files |= _slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
     files |= {f"resources/{name}": content for name, content in slave.resources.items()}
     files["documentation/index.html"] = surrogate_page(manifest, version, slave.host_needs, external_latents).encode()
@@ -239,7 +240,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         Capabilities(needs_execution_tool=True, can_get_and_set_state=False, can_serialize_state=False),
     )
     files = _common_files(description, sources, runtime, package)
-    attributes = {"plant_reference": f"{module}.py:{class_name}"}
+    attributes = {"plant_reference": f"{module}.py:{class_name}", "token": description.guid}
     files |= _slave_module(package, runtime.wrapper, "fmu.python.plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
     page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)

@@ -42,6 +42,7 @@ class Master:
         distributions: what must be installed.
         versions: of the standard that it takes; `mixed` in one system.
         rollback: whether it can take steps again from a saved state.
+        ignores_refusals: whether it goes on with an FMU that gave no instance, and calls it.
         environment: of the process.
         has_python: whether there is a Python in the process that loads the FMUs.
     """
@@ -52,6 +53,7 @@ class Master:
     versions: frozenset[FmiVersion] = frozenset(FmiVersion)
     mixed: bool = True
     rollback: bool = False
+    ignores_refusals: bool = False
     environment: Callable[[], Mapping[str, str]] = dict
     has_python: bool = True
 
@@ -100,8 +102,15 @@ def _is_installed(name: str) -> bool:
 FMPY = Master("FMPy", "drive_fmpy.py", ("fmpy",), rollback=True)
 MASTERS = (
     FMPY,
-    Master("ecospy", "drive_ecospy.py", ("ecospy", "tbb"), environment=tbb_environment),
-    Master("ecos command line", "drive_ecos.py", ("ecospy", "tbb"), environment=tbb_environment, has_python=False),
+    Master("ecospy", "drive_ecospy.py", ("ecospy", "tbb"), ignores_refusals=True, environment=tbb_environment),
+    Master(
+        "ecos command line",
+        "drive_ecos.py",
+        ("ecospy", "tbb"),
+        ignores_refusals=True,
+        environment=tbb_environment,
+        has_python=False,
+    ),
     Master("libcosimpy", "drive_libcosim.py", ("libcosimpy",), frozenset({FmiVersion.V2}), mixed=False),
     Master("fmucontainer", "drive_fmucontainer.py", ("fmu-manipulation-toolbox", "fmpy")),
 )

@@ -4,6 +4,7 @@ The reference is the trajectory of FMPy's classes with the native FMUs of the sa
 accuracy of float32, so bits are compared within a backend.
 """
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +89,41 @@ def test_rollback_replays(
         pytest.skip(f"{master.name} does not save states")
     system = two_plants(plant(backend, fmi), controller(fmi)).with_rollback()
     master.run(system, tmp_path).assert_equal(reference(backend))
+
+
+def test_a_description_of_another_build_is_refused(
+    master: Master,
+    backend: Backend,
+    fmi: FmiVersion,
+    plant: BuildPlant,
+    controller: BuildController,
+    reference: Callable[[Backend], Trajectory],
+    tmp_path: Path,
+) -> None:
+    """A modelDescription.xml with another GUID, or instantiation token, than that of the build.
+
+    A crash counts as a refusal: ECOS calls an FMU that gave no instance, which the library of PythonFMU does not survive.
+    """
+    if fmi not in master.versions:
+        pytest.skip(f"{master.name} does not take FMI {fmi}")
+    system = controlled({"first": (with_another_token(plant(backend, fmi), tmp_path / "other.fmu"), 7)}, controller(fmi))
+    try:
+        trajectory = master.run(system, tmp_path)
+    except MasterError:
+        return
+    assert master.ignores_refusals, f"{master.name} ran an FMU with a description that is not its own"
+    temperature = reference(backend).values[:, 0]
+    assert np.abs(trajectory.values[:, 0] - temperature).min() > 1.0  # what it reads is nothing that the surrogate calculated
+
+
+def with_another_token(fmu: Path, path: Path) -> Path:
+    attribute = "instantiationToken" if "_3" in fmu.name else "guid"
+    with zipfile.ZipFile(fmu) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename == "modelDescription.xml":
+                before, _, rest = content.decode().partition(f'{attribute}="')
+                _, quote, after = rest.partition('"')
+                content = f'{before}{attribute}="{{00000000-0000-4000-8000-000000000000}}{quote}{after}'.encode()
+            target.writestr(entry, content)
+    return path

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, InputError, PlantError, SurrogateError
 from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
+from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import Slave
 from surrogate_fmu.plant.protocol import Plant, load_plant
@@ -26,6 +27,10 @@ class PlantSlave(Slave):
     def __init__(self, **kwargs: Any) -> None:
         self._folder = Path(kwargs["resources"])
         self._plant: Plant | None = None
+        try:
+            check_description_token(kwargs["resources"], self.token, self.prefix)
+        except SurrogateError as error:
+            raise fatal_refusal(error, self.prefix) from None
         if self.plant_reference not in self._known:
             try:
                 self._plant = load_plant(self.plant_reference, self._folder)

@@ -56,6 +56,7 @@ class Slave(abc.ABC):
         kwargs: what the library passes: instance_name, resources, visible.
 
     Attributes:
+        token: the GUID, or instantiation token, of the build; from the slave module in the FMU.
         prefix: of the names of FMI functions, "fmi2" or "fmi3"; from the shell, as all below.
         start_time: of the run [s], where the library tells none; None takes that of the first step.
         status_error, status_warning: how the library calls them.
@@ -64,6 +65,7 @@ class Slave(abc.ABC):
         log: puts a message with a status there.
     """
 
+    token: ClassVar[str]
     prefix: ClassVar[str]
     start_time: ClassVar[float | None]
     status_error: ClassVar[Any]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from surrogate_fmu.errors import InputError, SurrogateError
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role
+from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
 from surrogate_fmu.manifest import Manifest, ZMode
@@ -43,6 +44,7 @@ class SurrogateSlave(Slave):
 
     def __init__(self, **kwargs: Any) -> None:
         try:
+            check_description_token(kwargs["resources"], self.token, self.prefix)
             manifest = self._load(kwargs["resources"])
         except SurrogateError as error:
             raise fatal_refusal(error, self.prefix) from None
