@@ -30,7 +30,7 @@ def python_environment() -> dict[str, str]:
     """What a host that is not Python needs for a Python FMU: libpython in the process, torch and numpy on Python's path."""
     library = Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME"))
     folders = [entry for entry in sys.path if entry.endswith("site-packages")]
-    return {"LD_PRELOAD": str(library), "PYTHONHOME": sys.base_prefix, "PYTHONPATH": os.pathsep.join(folders)}
+    return {"LD_PRELOAD": str(library), "PYTHONPATH": os.pathsep.join(folders)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Master:
     Attributes:
         driver: script in `drivers/`.
         distributions: what must be installed.
-        versions: of the standard that it takes; `mixed` in one system.
+        versions: of the standard that it takes, also mixed in one system.
         rollback: whether it can take steps again from a saved state.
         ignores_refusals: whether it goes on with an FMU that gave no instance, and calls it.
         environment: of the process.
@@ -51,7 +51,6 @@ class Master:
     driver: str
     distributions: tuple[str, ...]
     versions: frozenset[FmiVersion] = frozenset(FmiVersion)
-    mixed: bool = True
     rollback: bool = False
     ignores_refusals: bool = False
     environment: Callable[[], Mapping[str, str]] = dict
@@ -111,6 +110,6 @@ MASTERS = (
         environment=tbb_environment,
         has_python=False,
     ),
-    Master("libcosimpy", "drive_libcosim.py", ("libcosimpy",), frozenset({FmiVersion.V2}), mixed=False),
+    Master("libcosimpy", "drive_libcosim.py", ("libcosimpy",), frozenset({FmiVersion.V2})),
     Master("fmucontainer", "drive_fmucontainer.py", ("fmu-manipulation-toolbox", "fmpy")),
 )

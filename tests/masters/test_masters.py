@@ -13,10 +13,14 @@ import pytest
 
 from surrogate_fmu.fmu.config import Backend, FmiVersion
 from tests.masters.conftest import BuildController, BuildPlant
-from tests.masters.masters import FMPY, Master, MasterError
+from tests.masters.masters import FMPY, MASTERS, Master, MasterError
 from tests.masters.system import System, Trajectory, controlled
 
 SEEDS = {"first": 7, "second": 8}
+
+
+def those_that(can: Callable[[Master], bool]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("master", [m for m in MASTERS if can(m)], indirect=True, ids=lambda master: master.name)
 
 
 def two_plants(plant: Path, controller: Path) -> System:
@@ -67,6 +71,7 @@ def test_backends_agree_and_the_controller_controls(reference: Callable[[Backend
     assert heating[0] == 30.0 and abs(heating[-1]) < 10.0  # 3 (300 - 290) at the start, then near the setpoint
 
 
+@those_that(lambda master: len(master.versions) > 1)
 def test_versions_of_the_standard_mix_in_one_system(
     master: Master,
     backend: Backend,
@@ -75,18 +80,15 @@ def test_versions_of_the_standard_mix_in_one_system(
     reference: Callable[[Backend], Trajectory],
     tmp_path: Path,
 ) -> None:
-    if not master.mixed:
-        pytest.skip(f"{master.name} takes one version of FMI")
     system = two_plants(plant(backend, FmiVersion.V2), controller(FmiVersion.V3))
     master.run(system, tmp_path).assert_equal(reference(backend))
 
 
+@those_that(lambda master: master.rollback)
 def test_rollback_replays(
     master: Master, backend: Backend, fmi: FmiVersion, plant: BuildPlant, controller: BuildController, tmp_path: Path,
     reference: Callable[[Backend], Trajectory],
 ) -> None:  # fmt: skip
-    if not master.rollback:
-        pytest.skip(f"{master.name} does not save states")
     system = two_plants(plant(backend, fmi), controller(fmi)).with_rollback()
     master.run(system, tmp_path).assert_equal(reference(backend))
 

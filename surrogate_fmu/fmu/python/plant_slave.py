@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from surrogate_fmu.errors import CallOrderError, InputError, PlantError, SurrogateError
 from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
 from surrogate_fmu.fmu.python.description_token import check_description_token
+from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import Slave
 from surrogate_fmu.plant.protocol import Plant, load_plant
@@ -26,6 +27,7 @@ class PlantSlave(Slave):
 
     def __init__(self, **kwargs: Any) -> None:
         self._folder = Path(kwargs["resources"])
+        end_interpreter_first(self._folder, type(self).__name__)
         self._plant: Plant | None = None
         try:
             check_description_token(kwargs["resources"], self.token, self.prefix)

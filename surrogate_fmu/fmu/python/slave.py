@@ -5,8 +5,6 @@ version does (`fmi2_shell`, `fmi3_shell`); `refusal` says what becomes of errors
 """
 
 import abc
-import atexit
-import gc
 import hashlib
 import json
 import sys
@@ -19,9 +17,6 @@ from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
 from surrogate_fmu.runtime.communication_step import check_communication_point
-
-# Collecting garbage while the interpreter is torn down after the library crashes hosts that loaded torch.
-atexit.register(gc.freeze)
 
 _STATE_HEAD = 32  # SHA-256 in front of the state
 
