@@ -25,7 +25,6 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.config import load_config
     from surrogate_fmu.dataset.store import write_trajectories
     from surrogate_fmu.plant.excitation import draw_schedules
-    from surrogate_fmu.plant.protocol import load_plant
     from surrogate_fmu.plant.record import record
     from surrogate_fmu.schema import encode
 
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     for split in splits:
         if split not in config.recording.sets:
             raise config.error(("recording", "sets"), f"there is no set {split!r}; there are {', '.join(config.recording.sets)}")
-    plant = load_plant(config.surrogate.plant, config.folder)
+    plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
     failed = 0
@@ -50,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             return iter(tqdm(done, total=total, desc=f"recording {split}", unit="run"))
 
         recording = record(
-            config.surrogate.plant,
-            config.folder,
+            config.plant_source,
             draw_schedules(
                 config.recording.design, entry.schedules, config.recording.steps, plant.communication_step_size, entry.seed
             ),

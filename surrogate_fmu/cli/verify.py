@@ -120,9 +120,8 @@ def _beside_plant(speeds: "Mapping[str, Speed]", config: "SurrogateConfig", traj
     """The same with the plant's own step, taken on the same machine in the same run."""
     from surrogate_fmu.evaluation.card import Speed
     from surrogate_fmu.evaluation.members import plant_seconds_per_step
-    from surrogate_fmu.plant.protocol import load_plant
 
-    plant = load_plant(config.surrogate.plant, config.folder)
+    plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     seconds = plant_seconds_per_step(plant, trajectories.conditions()[0, :_TIMED_STEPS])
     ratios = {label: Speed(speed.seconds_per_step, seconds / speed.seconds_per_step) for label, speed in speeds.items()}

@@ -1,5 +1,6 @@
 """Record a plant: many runs in parallel processes, resumable, failures set aside.
 
+A run that fails, hangs or takes its process down is left out, and the others go on in a new process.
 Every finished run is a file of its own below `<output>.runs/`, so an interrupted recording goes on where it stopped;
 the dataset is put together at the end. A run's file is named after the digest of all that determines
 it, the plant's source included.
@@ -10,20 +11,21 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pebble import ProcessExpired, ProcessPool
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import PlantError
 from surrogate_fmu.plant.excitation import Schedule
-from surrogate_fmu.plant.protocol import Plant, load_plant
-from surrogate_fmu.schema import encode
+from surrogate_fmu.plant.protocol import Plant
+from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.variables import Causality, with_causality
 
 Array = NDArray[np.float64]
@@ -62,8 +64,7 @@ class _Run:
 
 
 def record(
-    plant_reference: str,
-    folder: Path,
+    source: PlantSource,
     schedules: Sequence[Schedule],
     individuals_per_schedule: int,
     seed: int,
@@ -75,17 +76,17 @@ def record(
     """Drive the plant through every schedule, `individuals_per_schedule` times with different plant seeds.
 
     Args:
-        plant_reference: `file.py:ClassName`, relative to `folder`.
+        source: of the plant.
         seed: plant seeds are drawn from it, so they are written down by it and stand in the data.
         runs_folder: where finished runs are kept until all are there.
         progress: wraps the iterator of finished runs, given their number.
 
     Raises:
-        PlantError: no run could be finished, or a worker process died (what is finished stays; run again to go on).
+        PlantError: no run could be finished.
     """
     seeds = np.random.default_rng((seed, 2)).integers(1, 2**31, size=(len(schedules), individuals_per_schedule))
-    plant = load_plant(plant_reference, folder)
-    identity = _identify(plant, plant_reference, folder)
+    plant = source.load()
+    identity = source.digest(plant)
     runs = [
         _Run(identity, number, int(plant_seed), schedule.parameters, schedule.inputs)
         for number, schedule in enumerate(schedules)
@@ -103,22 +104,20 @@ def record(
         # spawn: a solver's threads and native state do not survive a fork
         context = multiprocessing.get_context("spawn")
         workers = min(jobs or os.cpu_count() or 1, len(pending))
-        with ProcessPoolExecutor(workers, context, _start_worker, (plant_reference, str(folder))) as pool:
-            futures = {pool.submit(_record_run, runs[index], str(runs_folder)): index for index in pending}
+        with ProcessPool(workers, initializer=_start_worker, initargs=(source,), context=context) as pool:
+            timeout = source.settings.timeout_s or None
+            futures: dict[Future[str | None], int] = {
+                pool.schedule(_record_run, (runs[index], str(runs_folder)), timeout=timeout): index for index in pending
+            }
             try:
                 for future in as_completed(futures):
-                    reason = future.result()
+                    reason = _reason(future, source)
                     if reason is not None:
                         run = runs[futures[future]]
                         failures[futures[future]] = RunFailure(run.plant_seed, run.schedule_number, reason)
                     yield future
-            except BrokenProcessPool as error:
-                raise PlantError(
-                    f"a worker process died while recording; finished runs are kept in {runs_folder}: "
-                    "run the same command again to go on, with fewer --jobs if memory ran out"
-                ) from error
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.stop()  # type: ignore[no-untyped-call]
                 raise
 
     for _ in progress(results(), len(runs)):
@@ -130,11 +129,14 @@ def record(
     return Recording(_assemble(plant, finished, runs_folder, dict(provenance or {})), in_order)
 
 
-def _identify(plant: Plant, plant_reference: str, folder: Path) -> str:
-    """A digest of the plant's class, source, variables and step: runs of another plant are no runs of this one."""
-    file_name, _, class_name = plant_reference.partition(":")
-    described = json.dumps([class_name, plant.communication_step_size, encode(tuple(plant.variables))], sort_keys=True)
-    return hashlib.sha256((folder / file_name).read_bytes() + described.encode()).hexdigest()
+def _reason(future: "Future[str | None]", source: PlantSource) -> str | None:
+    """Why a run has failed, if it has."""
+    try:
+        return future.result()
+    except FutureTimeoutError:
+        return f"it was not finished after {source.settings.timeout_s:g} s (timeout_s in [plant])"
+    except ProcessExpired as error:
+        return f"its process died with exit code {error.exitcode}; record again to try it anew, with fewer --jobs if memory ran out"
 
 
 def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inputs: Mapping[str, Array]) -> Array:
@@ -158,10 +160,10 @@ def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inp
 _worker_plant: Plant | None = None
 
 
-def _start_worker(plant_reference: str, folder: str) -> None:
+def _start_worker(source: PlantSource) -> None:
     global _worker_plant
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    _worker_plant = load_plant(plant_reference, Path(folder))
+    _worker_plant = source.load()
 
 
 def _record_run(run: _Run, runs_folder: str) -> str | None:
