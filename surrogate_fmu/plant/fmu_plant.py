@@ -15,8 +15,14 @@ from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import Causality, Variable
 
 try:
-    from fmpy import platform, platform_tuple, read_model_description, supported_platforms
-    from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE
+    from fmpy import calloc, free, platform, platform_tuple, read_model_description, supported_platforms
+    from fmpy.fmi2 import (
+        FMU2Slave,
+        fmi2CallbackAllocateMemoryTYPE,
+        fmi2CallbackFreeMemoryTYPE,
+        fmi2CallbackFunctions,
+        fmi2CallbackLoggerTYPE,
+    )
     from fmpy.fmi3 import FMU3Slave
 except ModuleNotFoundError as error:
     raise ConfigError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
@@ -128,6 +134,8 @@ class FmuPlant:
             fmu = FMU2Slave(**arguments)
             callbacks = fmi2CallbackFunctions()
             callbacks.logger = fmi2CallbackLoggerTYPE(lambda _, name, status, category, text: self._note(text))
+            callbacks.allocateMemory = fmi2CallbackAllocateMemoryTYPE(calloc)  # some will not start without
+            callbacks.freeMemory = fmi2CallbackFreeMemoryTYPE(free)
             fmu.instantiate(callbacks=callbacks, loggingOn=True)
         return fmu
 

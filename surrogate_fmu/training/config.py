@@ -109,6 +109,8 @@ class GeneratorConfig:
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
+        linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
+            the recurrent structure.
         wiener: settings of the Wiener structure.
     """
 
@@ -118,14 +120,15 @@ class GeneratorConfig:
     width: int = 96
     initial_parameters: tuple[str, ...] = ()
     balances: tuple[Balance, ...] = ()
+    linear: bool = False
     structure: Structure = Structure.RECURRENT
     wiener: WienerConfig = field(default_factory=WienerConfig)
 
     def __post_init__(self) -> None:
         if self.structure is not Structure.WIENER and self.wiener != WienerConfig():
             raise ValueError('[training.generator.wiener] has no effect on a recurrent generator: set structure = "wiener"')
-        if self.run_latent_dim + self.step_latent_dim < 1:
-            raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")
+        if self.structure is Structure.WIENER and self.linear:
+            raise ValueError('linear has no effect on the Wiener structure, whose filters are linear: set structure = "recurrent"')
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
             raise ValueError("latent dims cannot be negative; memory_dim and width must be at least 1")
 
@@ -253,6 +256,11 @@ class TrainingConfig:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
         if self.terms and self.objective is not Objective.TERMS:
             raise ValueError('[[training.terms]] have no effect on this objective: set objective = "terms"')
+        if not self.generator.run_latent_dim + self.generator.step_latent_dim and self.objective is not Objective.TERMS:
+            raise ValueError(
+                "a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0; for a plant without "
+                'randomness set objective = "terms" with a [[training.terms]] that needs none, such as mean-error'
+            )
         wiener = self.generator.structure is Structure.WIENER
         if wiener and self.energy.encoder_width != EnergyConfig.encoder_width:
             raise ValueError("encoder_width has no effect on a Wiener generator, whose individuals are found by least squares")

@@ -22,7 +22,9 @@ from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator, make_generator
+from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.importance import check_weights
+from surrogate_fmu.training.linear import fit_linear_part
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.terms.term import TermSum
@@ -152,9 +154,15 @@ class Trainer:
         scaling = measure_scaling(training, validation)
         content = [training.checksum(), validation.checksum(), encode(config)]
         self.fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        stepping = find_roles(training.variables, sizes).stepping
         with _torch_seed(config.seed):
             self.generator = make_generator(
-                training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
+                training.variables,
+                sizes,
+                scaling,
+                (1.0, training.step_count),
+                fit_balances(sizes.balances, training),
+                fit_linear_part(training, scaling, stepping) if sizes.linear else None,
             )
             self._objective = make_objective(
                 config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder

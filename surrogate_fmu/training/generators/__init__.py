@@ -7,6 +7,7 @@ from surrogate_fmu.training.config import GeneratorConfig, Structure
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.generators.wiener_step import WienerStep
+from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
 Generator = StateSpaceGenerator | WienerGenerator
@@ -19,10 +20,12 @@ def make_generator(
     scaling: Scaling,
     time_constants: tuple[float, float],
     coefficients: Mapping[str, Sequence[float]],
+    linear: LinearPart | None = None,
 ) -> Generator:
     """The generator of the configured structure; arguments as those of the classes."""
-    structure = WienerGenerator if config.structure is Structure.WIENER else StateSpaceGenerator
-    return structure(variables, config, scaling, time_constants, coefficients)
+    if config.structure is Structure.WIENER:
+        return WienerGenerator(variables, config, scaling, time_constants, coefficients)
+    return StateSpaceGenerator(variables, config, scaling, time_constants, coefficients, linear)
 
 
 def make_step(generator: Generator) -> Step:

@@ -12,6 +12,7 @@ from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import GeneratorConfig
 from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.generators.terms import Terms
+from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
@@ -31,7 +32,8 @@ class StateSpaceGenerator(nn.Module):
     The terms of a balance are inputs or outputs, or differences of two; a free output enters with its new value. The
     coefficients c_j keep their sign and differ between individuals through the run latents; r is small or nothing. Curves
     are waves along a balanced output, since many laws are curves over a state (a voltage over the charge), which a linear
-    layer then draws at once. Physical units at the interface, float32.
+    layer then draws at once. With a linear part, y' of a free output is that of the linear step plus the network's in units of
+    what the linear step leaves; so is the start. Physical units at the interface, float32.
 
     A step is a chain of small operations, whose number is what training costs; so what needs no state is computed for all
     steps of a window at once (`prepare`), and the state is kept in parts.
@@ -42,6 +44,7 @@ class StateSpaceGenerator(nn.Module):
         scaling: of the training data.
         time_constants: shortest and longest [steps] of the memory.
         coefficients: first guess of the balances' coefficients, output name -> one per term, physical units.
+        linear: the linear part, or None.
 
     Raises:
         ConfigError: a balance or an initial parameter names something that is no variable.
@@ -65,6 +68,13 @@ class StateSpaceGenerator(nn.Module):
     back_to_order: Tensor
     wave_numbers: Tensor
     wave_phases: Tensor
+    linear_state: Tensor
+    linear_inputs: Tensor
+    linear_offset: Tensor
+    linear_scale: Tensor
+    linear_start: Tensor
+    linear_start_offset: Tensor
+    linear_start_scale: Tensor
 
     def __init__(
         self,
@@ -73,6 +83,7 @@ class StateSpaceGenerator(nn.Module):
         scaling: Scaling,
         time_constants: tuple[float, float],
         coefficients: Mapping[str, Sequence[float]],
+        linear: LinearPart | None = None,
     ) -> None:
         super().__init__()
         roles = find_roles(variables, config)
@@ -106,6 +117,13 @@ class StateSpaceGenerator(nn.Module):
         self._register(wave_numbers=np.kron(np.eye(len(balanced)), np.repeat(waves, 2)[None]))
         self._register(wave_phases=np.tile([0.0, -0.5 * np.pi], _CURVE_WAVES * len(balanced)))
 
+        self.has_linear_part = linear is not None
+        if linear is not None:
+            self._register(linear_state=linear.state[free][:, order].T, linear_inputs=linear.inputs[stepping][:, free])
+            self._register(linear_offset=linear.offset[free], linear_scale=linear.step_scale[free])
+            self._register(linear_start=linear.start[:, order], linear_start_offset=linear.start_offset[order])
+            self._register(linear_start_scale=linear.start_scale[order])
+
         latent_dim = config.run_latent_dim + config.step_latent_dim
         curves, width = 2 * _CURVE_WAVES * len(balanced), config.width
         # A bare parameter: with no balance or no run latents it is empty, which nn.Linear warns of.
@@ -136,7 +154,10 @@ class StateSpaceGenerator(nn.Module):
         given = ((x @ self.start_map - self.output_mean) / self.output_std * self.started).index_select(1, self.order)
         curves = self.curves(given[:, : self.balanced_count])
         learned = self.start(torch.cat([scaled, z[:, : self.run_latent_dim], curves], dim=1))
-        y = given + learned[:, : self.output_dim] * (1.0 - self.started.index_select(0, self.order))
+        free = learned[:, : self.output_dim]
+        if self.has_linear_part:
+            free = torch.addcmul(torch.addmm(self.linear_start_offset, scaled, self.linear_start), free, self.linear_start_scale)
+        y = given + free * (1.0 - self.started.index_select(0, self.order))
         return self.physical(y), torch.cat([y, torch.tanh(learned[:, self.output_dim :])], dim=1)
 
     def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,7 +234,14 @@ class StateSpaceGenerator(nn.Module):
         residual, level, slopes = self.head(hidden).split(
             [self.balanced_count, self.free_count, self.free_count * self.driven], dim=1
         )
-        free = level + (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
+        change = level + (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
+        if self.has_linear_part:
+            linear = torch.addmm(
+                torch.addmm(self.linear_offset, scaled, self.linear_inputs), torch.cat([balanced, free], 1), self.linear_state
+            )
+            free = torch.addcmul(linear, change, self.linear_scale)
+        else:
+            free = change
         if self.balanced_count > 0:
             terms = torch.addmm(torch.addmm(pull, balanced, self.term_balanced), free, self.term_free)
             balanced = torch.addcmul(torch.addmm(balanced, terms * coefficients, self.term_target), residual, self.residual_scale)
