@@ -72,12 +72,19 @@ def run(arguments: argparse.Namespace) -> int:
                 settings = dataclasses.replace(settings, **{name: value})
             except ValueError as error:
                 raise ConfigError(f"{option}: {error}") from error
-    make_members, speeds = _open(artefact, trajectories, arguments.device, _bar("run"))
+    make_members, speeds, latent_dim = _open(artefact, trajectories, arguments.device, _bar("run"))
     if arguments.time_plant:
         speeds = _beside_plant(speeds, config, trajectories)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     verification = verify(
-        make_members, trajectories, settings, describe_artefact(artefact), date, speeds, progress=_bar("resampling")
+        make_members,
+        trajectories,
+        settings,
+        describe_artefact(artefact),
+        date,
+        speeds,
+        progress=_bar("resampling"),
+        latent_dim=latent_dim,
     )
     folder = arguments.output or artefact.parent / "card"
     html, _ = write_report(verification.card, draw_all(verification), folder)
@@ -90,8 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "Progress") -> tuple["Members", dict[str, "Speed"]]:
-    """The artefact's runs, and what a step costs beside the plant's."""
+def _open(
+    artefact: Path, trajectories: "Trajectories", device: str, progress: "Progress"
+) -> tuple["Members", dict[str, "Speed"], int]:
+    """The artefact's runs, what a step costs beside the plant's, and how many latents it has."""
     from surrogate_fmu.evaluation import members
     from surrogate_fmu.evaluation.card import Speed
 
@@ -113,7 +122,7 @@ def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "
         seconds = members.seconds_per_step(session, trajectories.conditions()[0, :_TIMED_STEPS])
     finally:
         session.close()
-    return make_members, {label: Speed(seconds)}
+    return make_members, {label: Speed(seconds)}, session.manifest.latent_dim
 
 
 def _beside_plant(speeds: "Mapping[str, Speed]", config: "SurrogateConfig", trajectories: "Trajectories") -> dict[str, "Speed"]:

@@ -45,6 +45,9 @@ def draw_all(verification: "Verification") -> dict[str, str]:
     with matplotlib.rc_context(_STYLE):
         ensembles, card = verification.ensembles, verification.card
         figures = {}
+        if ensembles.surrogate.shape[1] == 1 and np.isfinite(ensembles.surrogate).all():
+            figures["Runs of plant and surrogate under the same schedules"] = fan_charts(ensembles)
+            figures["Error over time"] = errors_over_time(ensembles)
         if card.crps_by_schedule:  # the ensembles are finite
             figures["Runs of plant and surrogate under the same schedules"] = fan_charts(ensembles)
             figures["CRPS ratio by schedule"] = crps_bars(card, ensembles.plant.schedules)
@@ -82,6 +85,24 @@ def fan_charts(ensembles: Ensembles) -> "Figure":
         axes[-1, column].set_xlabel(f"time [{time_unit}]")
     axes[0, 0].legend(ncols=2, fontsize=8)
     figure.align_ylabels(axes[:, 0])
+    return figure
+
+
+def errors_over_time(ensembles: Ensembles) -> "Figure":
+    """Root mean square and largest error over the schedules, per output, as a share of the plant's range."""
+    plant = ensembles.plant
+    low, high = plant.range
+    errors = np.abs(ensembles.surrogate - plant.outputs)[:, 0] / np.maximum(high - low, 1e-12)
+    time, time_unit = _time_axis(plant)
+    figure, axes = _grid(1, len(plant.output_names), 2.9, 2.4)
+    for column, name in enumerate(plant.output_names):
+        axis = axes[0, column]
+        axis.plot(time, 100.0 * np.sqrt((errors[..., column] ** 2).mean(axis=0)), color=SURROGATE, label="root mean square")
+        axis.plot(time, 100.0 * errors[..., column].max(axis=0), color=SURROGATE, linestyle=":", label="largest")
+        axis.set_title(f"{name} [% of its range]")
+        axis.set_xlabel(f"time [{time_unit}]")
+        axis.set_ylim(bottom=0.0)
+    axes[0, 0].legend(fontsize=7)
     return figure
 
 
