@@ -158,6 +158,7 @@ class SurrogateConfig(_File):
         design, path = self.recording.design, ("recording", "design")
         for kind, causality, named in (
             ("inputs", Causality.INPUT, design.inputs),
+            ("held", Causality.INPUT, design.held),
             ("parameters", Causality.PARAMETER, design.parameters),
         ):
             known = [variable.name for variable in with_causality(variables, causality)]
@@ -165,8 +166,10 @@ class SurrogateConfig(_File):
                 if name not in known:
                     raise self.error((*path, kind, name), f"{owner} has no {causality} {name!r}; it has {', '.join(known)}")
         for variable in with_causality(variables, Causality.INPUT):
-            if variable.name not in design.inputs:
-                raise self.error((*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited")
+            if variable.name not in design.inputs and variable.name not in design.held:
+                raise self.error(
+                    (*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited, or name it in held"
+                )
 
     def error(self, path: Path_, problem: str) -> ConfigError:
         """A ConfigError that names the file, line and key."""
@@ -243,6 +246,7 @@ def _check_names(config: SurrogateConfig) -> None:
     used: list[tuple[Path_, str]] = []
     base: Path_ = ("recording", "design")
     used += [((*base, "inputs", name), name) for name in design.inputs]
+    used += [((*base, "held", name), name) for name in design.held]
     used += [((*base, "parameters", name), name) for name in design.parameters]
     for index, budget in enumerate(design.budgets):
         used += [((*base, "budgets", index, key), getattr(budget, key)) for key in ("input", "parameter")]

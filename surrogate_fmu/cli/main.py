@@ -10,6 +10,7 @@ from importlib import metadata
 from surrogate_fmu.errors import SurrogateError
 
 VERBS = (
+    "distill",
     "record",
     "train",
     "search",

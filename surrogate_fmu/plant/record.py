@@ -10,6 +10,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -42,10 +43,17 @@ class RunFailure:
 
 @dataclass(frozen=True)
 class Recording:
-    """The finished runs and those left out."""
+    """The finished runs and those left out.
+
+    Attributes:
+        trajectories: of the finished runs.
+        failures: of those left out.
+        seconds_per_step: wall time of a step [s], median over the runs.
+    """
 
     trajectories: Trajectories
     failures: tuple[RunFailure, ...]
+    seconds_per_step: float
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,8 @@ def record(
     if not finished:
         raise PlantError(f"none of the {len(runs)} runs could be finished; the first failed with: {failures[0].reason}")
     in_order = tuple(failures[index] for index in sorted(failures))
-    return Recording(_assemble(plant, finished, runs_folder, dict(provenance or {})), in_order)
+    trajectories, seconds = _assemble(plant, finished, runs_folder, dict(provenance or {}))
+    return Recording(trajectories, in_order, seconds)
 
 
 def _reason(future: "Future[str | None]", source: PlantSource) -> str | None:
@@ -169,25 +178,28 @@ def _start_worker(source: PlantSource) -> None:
 def _record_run(run: _Run, runs_folder: str) -> str | None:
     assert _worker_plant is not None
     try:
+        start = time.perf_counter()
         outputs = simulate(_worker_plant, run.plant_seed, run.parameters, run.inputs)
+        seconds = time.perf_counter() - start
     except PlantError as error:
         return str(error)
     target = Path(runs_folder) / f"{run.digest()}.npz"
     partial = target.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(file, outputs=outputs)
+        np.savez(file, outputs=outputs, seconds=seconds)
     partial.replace(target)
     return None
 
 
-def _assemble(plant: Plant, runs: Sequence[_Run], runs_folder: Path, provenance: dict[str, Any]) -> Trajectories:
+def _assemble(plant: Plant, runs: Sequence[_Run], runs_folder: Path, provenance: dict[str, Any]) -> tuple[Trajectories, float]:
     inputs = [v.name for v in with_causality(plant.variables, Causality.INPUT)]
     parameters = with_causality(plant.variables, Causality.PARAMETER)
-    outputs = []
+    outputs, seconds = [], []
     for run in runs:
         with np.load(runs_folder / f"{run.digest()}.npz") as stored:
             outputs.append(stored["outputs"])
-    return Trajectories(
+            seconds.append(float(stored["seconds"]) / (len(outputs[-1]) - 1))
+    trajectories = Trajectories(
         variables=tuple(plant.variables),
         communication_step_size=plant.communication_step_size,
         inputs=np.array([np.stack([run.inputs[name] for name in inputs], axis=-1) for run in runs]),
@@ -197,3 +209,4 @@ def _assemble(plant: Plant, runs: Sequence[_Run], runs_folder: Path, provenance:
         schedule=np.array([run.schedule_number for run in runs], dtype=np.int64),
         provenance=provenance,
     )
+    return trajectories, float(np.median(seconds))

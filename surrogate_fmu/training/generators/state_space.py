@@ -68,8 +68,7 @@ class StateSpaceGenerator(nn.Module):
     back_to_order: Tensor
     wave_numbers: Tensor
     wave_phases: Tensor
-    linear_state: Tensor
-    linear_inputs: Tensor
+    linear_step: Tensor
     linear_offset: Tensor
     linear_scale: Tensor
     linear_start: Tensor
@@ -119,7 +118,8 @@ class StateSpaceGenerator(nn.Module):
 
         self.has_linear_part = linear is not None
         if linear is not None:
-            self._register(linear_state=linear.state[free][:, order].T, linear_inputs=linear.inputs[stepping][:, free])
+            acting = np.concatenate([linear.inputs[stepping][:, free], linear.state[free][:, order].T])
+            self._register(linear_step=acting)
             self._register(linear_offset=linear.offset[free], linear_scale=linear.step_scale[free])
             self._register(linear_start=linear.start[:, order], linear_start_offset=linear.start_offset[order])
             self._register(linear_start_scale=linear.start_scale[order])
@@ -236,9 +236,7 @@ class StateSpaceGenerator(nn.Module):
         )
         change = level + (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
         if self.has_linear_part:
-            linear = torch.addmm(
-                torch.addmm(self.linear_offset, scaled, self.linear_inputs), torch.cat([balanced, free], 1), self.linear_state
-            )
+            linear = torch.addmm(self.linear_offset, torch.cat([scaled, balanced, free], dim=1), self.linear_step)
             free = torch.addcmul(linear, change, self.linear_scale)
         else:
             free = change
