@@ -152,5 +152,5 @@ def _randomness(runs: Array, width: Array) -> tuple[float, float]:
     if (std <= _ROUNDING * np.maximum(magnitude, width)).all():
         return 0.0, 0.0
     column = int(np.argmax(std / width))
-    changes = np.diff(deviation[..., column], axis=1)
-    return float(std[column] / width[column]), float((changes**2).mean() / (deviation[..., column] ** 2).mean())
+    later = deviation[:, 1:, column]  # all may start alike
+    return float(std[column] / width[column]), float((np.diff(later, axis=1) ** 2).mean() / (later**2).mean())
