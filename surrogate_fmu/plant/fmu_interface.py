@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,35 +18,20 @@ _SHOWN = 12  # names in a message
 
 
 @dataclass(frozen=True)
-class Port:
-    """A variable of the FMU.
-
-    Attributes:
-        variable: as the surrogate has it.
-        reference: its value reference.
-        kind: its type in the model description: Real, Integer, Float64, ...
-    """
-
-    variable: Variable
-    reference: int
-    kind: str
-
-
-@dataclass(frozen=True)
 class FmuInterface:
     """An FMU as a plant.
 
     Attributes:
-        ports: what is modelled, in the order of the model description.
-        held: what is set before a run, besides parameters that are modelled, and its values.
-        seed: the parameter that takes the plant seed, or None.
+        variables: what is modelled, in the order of the model description.
+        held: what is set before a run, besides parameters that are modelled, by name.
+        seed: name of the parameter that takes the plant seed; empty where there is none.
         communication_step_size: [s].
         left_out: what the FMU has and a surrogate of it has not, a sentence each.
     """
 
-    ports: tuple[Port, ...]
-    held: tuple[tuple[Port, float], ...]
-    seed: Port | None
+    variables: tuple[Variable, ...]
+    held: Mapping[str, float]
+    seed: str
     communication_step_size: float
     left_out: tuple[str, ...]
 
@@ -60,11 +45,9 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
         name: of the FMU, for messages.
 
     Raises:
-        ConfigError: it is no co-simulation FMU, has no outputs or no inputs that can be modelled, a name is unknown or of the
-            wrong kind, or no step size is known.
+        ConfigError: it has no outputs or no inputs that can be modelled, a name is unknown or of the wrong kind, or no step size
+            is known.
     """
-    if description.coSimulation is None:
-        raise ConfigError(f"{name} is for model exchange only, without a solver of its own; export it for co-simulation")
     known = {v.name: v for v in description.modelVariables}
     inputs = _choose(known, settings.inputs, ("input",), "input", name)
     outputs = _choose(known, settings.outputs, ("output",), "output", name)
@@ -75,13 +58,15 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
     if not inputs and not parameters:
         raise ConfigError(f"{name} has no inputs, and no parameters are named; name some in [plant] parameters = [...]")
     modelled = {v.name for v in (*inputs, *outputs, *parameters)}
-    ports = tuple(_port(v) for v in description.modelVariables if v.name in modelled)
-    held = tuple(
-        (_port(_find(known, n, ("input", "parameter", "structuralParameter"), "input or parameter", name)), float(value))
-        for n, value in settings.values.items()
+    for other in settings.values:
+        _find(known, other, ("input", "parameter", "structuralParameter"), "input or parameter", name)
+    return FmuInterface(
+        tuple(_variable(v) for v in description.modelVariables if v.name in modelled),
+        dict(settings.values),
+        _find_seed(known, settings, name),
+        _step_size(description, settings, name),
+        tuple(_left_out(description, modelled)),
     )
-    seed = _find_seed(known, settings, name)
-    return FmuInterface(ports, held, seed, _step_size(description, settings, name), tuple(_left_out(description, modelled)))
 
 
 def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str, ...], kind: str, fmu: str) -> list[Any]:
@@ -100,14 +85,13 @@ def _find(known: dict[str, Any], name: str, causalities: tuple[str, ...], kind: 
     return known[name]
 
 
-def _find_seed(known: dict[str, Any], settings: PlantSettings, name: str) -> Port | None:
+def _find_seed(known: dict[str, Any], settings: PlantSettings, name: str) -> str:
     if settings.seed:
-        found = _find(known, settings.seed, ("parameter",), "parameter", name)
-        return _port(found)
+        return str(_find(known, settings.seed, ("parameter",), "parameter", name).name)
     for variable in known.values():
         if variable.causality == "parameter" and variable.type in _INTEGERS and _SEED.fullmatch(variable.name):
-            return None if variable.name in (*settings.parameters, *settings.values) else _port(variable)
-    return None
+            return "" if variable.name in (*settings.parameters, *settings.values) else str(variable.name)
+    return ""
 
 
 def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
@@ -123,27 +107,22 @@ def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
     return given
 
 
-def _port(variable: Any) -> Port:
+def _variable(variable: Any) -> Variable:
     causality = {"input": Causality.INPUT, "output": Causality.OUTPUT}.get(variable.causality, Causality.PARAMETER)
-    start = None if causality is Causality.OUTPUT else _start(variable)
     low, high = (_number(value) for value in (variable.min, variable.max))
     if low is not None and high is not None and low >= high:
         low = high = None
     declared = variable.declaredType
-    return Port(
-        Variable(
-            variable.name,
-            causality,
-            _unit(variable.unit or getattr(declared, "unit", None)),
-            description=variable.description or "",
-            start=start,
-            min=low,
-            max=high,
-            nominal=_number(variable.nominal),
-            value_reference=variable.valueReference,
-        ),
-        variable.valueReference,
-        variable.type,
+    return Variable(
+        variable.name,
+        causality,
+        _unit(variable.unit or getattr(declared, "unit", None)),
+        description=variable.description or "",
+        start=None if causality is Causality.OUTPUT else _start(variable),
+        min=low,
+        max=high,
+        nominal=_number(variable.nominal),
+        value_reference=variable.valueReference,
     )
 
 
@@ -182,26 +161,3 @@ def _left_out(description: Any, modelled: set[str]) -> list[str]:
     if any(variable.type == "Clock" for variable in description.modelVariables):
         sentences.append("the plant has clocks")
     return sentences
-
-
-def reader(fmu: Any, kind: str, third: bool) -> Callable[..., Any]:
-    """FMPy's method that reads variables of a type."""
-    return getattr(fmu, f"get{_access(kind, third)}")  # type: ignore[no-any-return]
-
-
-def writer(fmu: Any, kind: str, third: bool) -> Callable[..., Any]:
-    """FMPy's method that sets variables of a type."""
-    return getattr(fmu, f"set{_access(kind, third)}")  # type: ignore[no-any-return]
-
-
-def to_fmu(kind: str, value: float) -> Any:
-    """A number as the FMU's type has it."""
-    if kind == "Boolean":
-        return bool(value > 0.5)
-    return round(value) if kind == "Enumeration" or kind in _INTEGERS else float(value)
-
-
-def _access(kind: str, third: bool) -> str:
-    if kind == "Enumeration":
-        return "Int64" if third else "Integer"
-    return kind

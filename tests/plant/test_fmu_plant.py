@@ -117,7 +117,7 @@ def test_types_are_written_and_read_as_the_fmu_has_them(tmp_path: Path) -> None:
     kinds = {v.get("name"): next(iter(v)).tag for v in _variables(tank)}
     assert kinds["seed"] == "Integer"
     plant = FmuPlant(tank, PlantSettings(parameters=("seed",)))
-    assert plant.interface.seed is None
+    assert plant.interface.seed == ""
     once = simulate(plant, 1, {"seed": 4.0}, FLOWS)
     np.testing.assert_array_equal(once, simulate(plant, 2, {"seed": 4.0}, FLOWS))
     assert np.abs(once - simulate(plant, 2, {"seed": 5.0}, FLOWS)).max() > 0.0
