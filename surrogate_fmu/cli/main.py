@@ -16,6 +16,8 @@ VERBS = (
     "search",
     "build",
     "verify",
+    "swap",
+    "compare",
     "diagnose",
     "calibrate",
     "serve",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 PLANT, SURROGATE, INPUT, LIMIT = "#1f5a94", "#e07b1a", "#4d4d4d", "#9a9a9a"
 _SHOWN_SCHEDULES = 3
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -42,7 +42,7 @@ def draw_all(verification: "Verification") -> dict[str, str]:
     """All pictures that the evidence allows: title to SVG text, in reading order."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         ensembles, card = verification.ensembles, verification.card
         figures = {}
         if ensembles.surrogate.shape[1] == 1 and np.isfinite(ensembles.surrogate).all():
