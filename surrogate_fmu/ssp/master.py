@@ -58,19 +58,19 @@ class SystemMaster:
 
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
-        self._folder = tempfile.TemporaryDirectory(prefix="surrogate_fmu_system_")
         self._fmus: dict[str, CoSimulationFmu] = {}
-        with zipfile.ZipFile(structure.path) as archive:
-            for number, component in enumerate(structure.components.values()):
-                if component.member is None or not component.member.lower().endswith(".fmu"):
-                    raise ConfigError(
-                        f"the component {component.path!r} is {component.source!r}, no FMU in the archive; this master runs FMUs"
-                    )
-                path = Path(self._folder.name) / str(number) / Path(component.member).name
-                path.parent.mkdir()
-                path.write_bytes(archive.read(component.member))
-                self._fmus[component.path] = CoSimulationFmu(path)
-        self._wires = self._resolve()
+        for component in structure.components.values():
+            if component.member is None or not component.member.lower().endswith(".fmu"):
+                raise ConfigError(
+                    f"the component {component.path!r} is {component.source!r}, no FMU in the archive; this master runs FMUs"
+                )
+        self._folder = tempfile.TemporaryDirectory(prefix="surrogate_fmu_system_")
+        try:
+            self._load()
+            self._wires = self._resolve()
+        except BaseException:
+            self._folder.cleanup()
+            raise
         self.outputs = self._outputs()
 
     def parameter_of(self, path: str, name: str) -> bool:
@@ -126,6 +126,15 @@ class SystemMaster:
         self.close()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        with zipfile.ZipFile(self.structure.path) as archive:
+            for number, component in enumerate(self.structure.components.values()):
+                assert component.member is not None
+                path = Path(self._folder.name) / str(number) / Path(component.member).name
+                path.parent.mkdir()
+                path.write_bytes(archive.read(component.member))
+                self._fmus[component.path] = CoSimulationFmu(path)
 
     def _set_values(self, path: str) -> dict[str, float]:
         values = {}
