@@ -7,6 +7,8 @@ from typing import Any
 
 from surrogate_fmu.errors import ConfigError, PlantError
 
+_SHOWN_FAILURES, _SHOWN_REASON = 5, 400
+
 HELP = "record the plant: designed inputs, parallel runs, resumable"
 
 
@@ -63,8 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
         write_trajectories(recording.trajectories, target)
         runs = recording.trajectories
         print(f"{target}: {len(runs)} runs of {runs.step_count} steps, {target.stat().st_size / 1e6:.1f} MB")
-        for failure in recording.failures:
-            print(f"  left out: plant seed {failure.plant_seed}, schedule {failure.schedule}: {failure.reason}")
+        for failure in recording.failures[:_SHOWN_FAILURES]:
+            reason = failure.reason if len(failure.reason) < _SHOWN_REASON else failure.reason[:_SHOWN_REASON] + " ..."
+            print(f"  left out: plant seed {failure.plant_seed}, schedule {failure.schedule}: {reason}")
+        if len(recording.failures) > _SHOWN_FAILURES:
+            log = target.with_suffix(".failures.txt")
+            log.write_text("".join(f"seed {f.plant_seed}, schedule {f.schedule}: {f.reason}\n" for f in recording.failures))
+            print(f"  and {len(recording.failures) - _SHOWN_FAILURES} more runs; {log} has them all")
         failed += len(recording.failures)
     if failed:
         raise PlantError(f"{failed} runs failed and were left out; the datasets hold the others")

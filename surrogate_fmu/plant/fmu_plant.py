@@ -21,10 +21,13 @@ class FmuPlant:
     Attributes:
         interface: what was chosen of it.
         description: FMPy's model description.
+        takes_inputs_at_reset: the first inputs are set before initialization, as a master does, and may act on the start.
 
     Raises:
         ConfigError: there is no such FMU, it has no binary for this machine, or it cannot be modelled.
     """
+
+    takes_inputs_at_reset = True
 
     def __init__(self, path: Path | str, settings: PlantSettings | None = None) -> None:
         self._fmu = CoSimulationFmu(Path(path))
@@ -43,7 +46,7 @@ class FmuPlant:
         return self.interface.communication_step_size
 
     def reset(self, seed: int, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Instantiate anew and initialize; the outputs at time 0.
+        """Instantiate anew, set values of parameters and inputs, and initialize; the outputs at time 0.
 
         Raises:
             PlantError: the FMU refuses; the message has what it logged.

@@ -155,7 +155,10 @@ def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inp
         PlantError: the plant failed or gave a value that is not finite.
     """
     names = [v.name for v in with_causality(plant.variables, Causality.OUTPUT)]
-    outputs = [plant.reset(plant_seed, parameters)]
+    start = dict(parameters)
+    if getattr(plant, "takes_inputs_at_reset", False):
+        start |= {name: float(signal[0]) for name, signal in inputs.items()}
+    outputs = [plant.reset(plant_seed, start)]
     step_count = len(next(iter(inputs.values())))
     for k in range(step_count):
         outputs.append(plant.do_step({name: float(signal[k]) for name, signal in inputs.items()}, plant.communication_step_size))

@@ -76,6 +76,16 @@ def test_every_run_begins_anew_in_both_versions(thermal_mass: Path, toy_bundle: 
     np.testing.assert_allclose(first[0], [[point["temperature"], point["flow"]] for point in expected], rtol=1e-5)
 
 
+def test_the_first_inputs_are_set_before_initialization(thermal_mass: Path, toy_bundle: Bundle) -> None:
+    """The flow at the start depends on the ambient temperature."""
+    plant = FmuPlant(thermal_mass)
+    seen = simulate(plant, 7, {}, {"power": np.zeros(2), "ambient_temperature": np.full(2, 280.0)})
+    with Session(toy_bundle, seed=7, parameters={"ambient_temperature": 280.0}) as session:
+        expected = session.initialize()
+    np.testing.assert_allclose(seen[0, :2], [expected["temperature"], expected["flow"]], rtol=1e-6)
+    assert expected["flow"] > 5.0
+
+
 def test_what_is_not_modelled_keeps_its_value_and_what_is_left_out_is_said(thermal_mass: Path, tank: Path) -> None:
     settings = PlantSettings(inputs=("flow",), outputs=("temperature",), values={"ambient": 301.0, "level_start": 2.0})
     plant = FmuPlant(tank, settings)
