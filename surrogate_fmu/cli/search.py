@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.config import Split, load_config
     from surrogate_fmu.dataset.store import read_trajectories
     from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.evaluation.ensembles import judge_conditions
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.search import DEFAULT_SPACE, Trial, parse_space, search
 
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         study,
         report,
         arguments.config.parent,
+        long_conditions=judge_conditions(validation, config.verify),
     )
     table = Table(title="best trials; 1 is the plant's own")
     for name in ("trial", "score", *found.trial.settings):

@@ -121,6 +121,7 @@ def _race(
     from surrogate_fmu.bundle.archive import write_archive
     from surrogate_fmu.cli.race_board import live_board, make_board, outcome
     from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.evaluation.ensembles import judge_conditions
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.race import race
     from surrogate_fmu.training.recipes import find_recipes
@@ -129,7 +130,16 @@ def _race(
         raise ConfigError("--race trains by its own recipes until the budget ends; leave out --resume, --objective and --updates")
     recipes = find_recipes(arguments.race)
     with live_board() as report:
-        ended = race(training, validation, settings, recipes, settings.budget_cpu_s, report, arguments.config.parent)
+        ended = race(
+            training,
+            validation,
+            settings,
+            recipes,
+            settings.budget_cpu_s,
+            report,
+            arguments.config.parent,
+            judge_conditions(validation, config.verify),
+        )
     Console(width=None if Console().is_terminal else 160).print(make_board(ended.candidates, ended))
     for candidate in ended.candidates:
         for name, sentence in candidate.watch.findings.items():

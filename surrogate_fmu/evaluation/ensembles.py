@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import DatasetError
-from surrogate_fmu.evaluation.config import Balance
+from surrogate_fmu.evaluation.config import Balance, VerifyConfig
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 Array = NDArray[np.float64]
 _INDIVIDUALS_MIN = 8
 _ROUNDING = 1e-9  # of the largest value
+_VALIDATION_INDIVIDUALS_MIN = 3
 _BLOCK_STEPS = 20
 _BLOCK_TRIALS = 50
 
@@ -103,6 +104,21 @@ def has_randomness(trajectories: Trajectories) -> bool:
         if (np.ptp(runs, axis=0) > _ROUNDING * magnitude).any():
             return True
     return False
+
+
+def rollout_conditions(plant: PlantEnsemble, config: VerifyConfig) -> Array:
+    """Conditions of the card's long runs, (verify.rollout_count, verify.rollout_steps, input + parameter), physical units."""
+    rng = np.random.default_rng((config.seed, 0))
+    return long_conditions(plant, config.rollout_count, config.rollout_steps, config.balances, rng)
+
+
+def judge_conditions(validation: Trajectories, config: VerifyConfig) -> Array:
+    """The same from the validation runs, for the judge of trainings, who wants three individuals per schedule and no more.
+
+    Raises:
+        DatasetError: a schedule has fewer than three individuals, or runs of one schedule differ in their inputs.
+    """
+    return rollout_conditions(group_by_schedule(validation, _VALIDATION_INDIVIDUALS_MIN), config)
 
 
 def long_conditions(

@@ -14,7 +14,7 @@ from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import VerdictError
 from surrogate_fmu.evaluation.card import Artefact, Card, Counts, GateResult, Speed, worst_verdict
 from surrogate_fmu.evaluation.config import VerifyConfig
-from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, has_randomness, long_conditions
+from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, has_randomness, rollout_conditions
 from surrogate_fmu.evaluation.gates import all_leads, check_config, divergence_result, judge, judge_errors
 from surrogate_fmu.evaluation.members import Members, Progress
 from surrogate_fmu.evaluation.metrics import diverging_runs
@@ -79,9 +79,7 @@ def verify(
     low, high = plant.range
     gates: list[GateResult] = [divergence_result(int(diverging_runs(runs, low, high).sum()), "diverging members", config)]
     if config.rollout_count:
-        rng = np.random.default_rng((config.seed, 0))
-        conditions = long_conditions(plant, config.rollout_count, config.rollout_steps, config.balances, rng)
-        rollouts = _run(make_rollouts or make_members, conditions, seeds[run_count:], plant)
+        rollouts = _run(make_rollouts or make_members, rollout_conditions(plant, config), seeds[run_count:], plant)
         gates.append(divergence_result(int(diverging_runs(rollouts, low, high).sum()), "diverging long runs", config))
     by_schedule: Mapping[str, tuple[float, ...]] = {}
     if np.isfinite(runs).all() and not random:

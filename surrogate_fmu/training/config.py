@@ -109,9 +109,9 @@ class GeneratorConfig:
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
+        wiener: settings of the Wiener structure.
         linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
             the recurrent structure.
-        wiener: settings of the Wiener structure.
     """
 
     run_latent_dim: int = 8
@@ -120,9 +120,9 @@ class GeneratorConfig:
     width: int = 96
     initial_parameters: tuple[str, ...] = ()
     balances: tuple[Balance, ...] = ()
-    linear: bool = False
     structure: Structure = Structure.RECURRENT
     wiener: WienerConfig = field(default_factory=WienerConfig)
+    linear: bool = False
 
     def __post_init__(self) -> None:
         if self.structure is not Structure.WIENER and self.wiener != WienerConfig():

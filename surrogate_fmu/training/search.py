@@ -5,6 +5,7 @@ in a file and goes on where it was stopped. TPE with median pruning and grids ar
 """
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import math
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surrogate_fmu.dataset.trajectories import Trajectories
+import numpy as np
+
+from surrogate_fmu.dataset.trajectories import Array, Trajectories
 from surrogate_fmu.errors import ConfigError, SurrogateError, TrainingError
 from surrogate_fmu.schema import SchemaError, decode, encode
 from surrogate_fmu.training.config import TrainingConfig
@@ -106,6 +109,7 @@ def search(
     study_file: Path | None = None,
     report: Callable[[Trial], None] = lambda trial: None,
     folder: Path = Path(),
+    long_conditions: Array | None = None,
 ) -> Found:
     """Look for the best settings.
 
@@ -120,6 +124,7 @@ def search(
         study_file: keeps the study; None keeps it for this search alone.
         report: called after each trial.
         folder: where files that the configuration names are.
+        long_conditions: of the judge's long rollouts; see `Judge`.
 
     Raises:
         ConfigError: a setting of the space is unknown or cannot have such a value, or a grid has a range.
@@ -133,8 +138,9 @@ def search(
         trials = min(trials, math.prod(len(choice) for choice in space.values() if not isinstance(choice, Range)))
     share = budget_cpu_s / trials
     sizes = config.generator
-    judge = Judge(validation, sizes.run_latent_dim, sizes.step_latent_dim, max(64, config.validation_members), config.seed + 2)
-    study = _open_study(config, space, grid, study_file, training, validation, share)
+    members = max(64, config.validation_members)
+    judge = Judge(validation, sizes.run_latent_dim, sizes.step_latent_dim, members, config.seed + 2, long_conditions)
+    study = _open_study(config, space, grid, study_file, training, validation, share, long_conditions)
     best: tuple[float, int, TrainingConfig, TrainingResult, Judgement] | None = None
     while sum(trial.state.is_finished() for trial in study.trials) < trials:
         trial = study.ask()
@@ -233,12 +239,14 @@ def _open_study(
     training: Trajectories,
     validation: Trajectories,
     share: float,
+    long_conditions: Array | None,
 ) -> "optuna.Study":
     import optuna
 
     sampler = optuna.samplers.TPESampler(seed=config.seed, multivariate=True)
+    long_runs = None if long_conditions is None else hashlib.sha256(np.ascontiguousarray(long_conditions).tobytes()).hexdigest()
     problem = json.dumps(
-        [training.checksum(), validation.checksum(), encode(config), {p: str(c) for p, c in space.items()}, grid, share],
+        [training.checksum(), validation.checksum(), encode(config), {p: str(c) for p, c in space.items()}, grid, share, long_runs],
         sort_keys=True,
     )
     if study_file is not None:
@@ -257,8 +265,8 @@ def _open_study(
     known = study.user_attrs.get(_PROBLEM)
     if known is not None and known != problem:
         raise TrainingError(
-            f"the study {study_file} belongs to another problem: data, configuration, space or the share of the budget differ; "
-            "give another file, or delete it"
+            f"the study {study_file} belongs to another problem: data, configuration, space, long rollouts or the share of "
+            "the budget differ; give another file, or delete it"
         )
     study.set_user_attr(_PROBLEM, problem)
     if grid and known is None:

@@ -35,7 +35,7 @@ def test_a_study_goes_on_where_it_was_stopped(runs, tmp_path: Path):
 
 
 def test_a_grid_tries_all(runs):
-    found = search(*runs, CONFIG, 100, 40.0, {"generator.width": [4, 8], "batch_size": [4, 8]}, grid=True)
+    found = search(*runs, CONFIG, 100, 2.0, {"generator.width": [4, 8], "batch_size": [4, 8]}, grid=True)
     tried = sorted((t.settings["generator.width"], t.settings["batch_size"]) for t in found.trials)
     assert tried == [(4, 4), (4, 8), (8, 4), (8, 8)]
 

@@ -50,6 +50,8 @@ class StateSpaceGenerator(nn.Module):
         ConfigError: a balance or an initial parameter names something that is no variable.
     """
 
+    __constants__ = ("has_linear_part",)  # TorchScript leaves the other branch out
+
     condition_mean: Tensor
     condition_std: Tensor
     output_mean: Tensor
