@@ -112,6 +112,7 @@ class GeneratorConfig:
         wiener: settings of the Wiener structure.
         linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
             the recurrent structure.
+        components: Gaussians that an explicit density of the free outputs has, trained by the term `likelihood`; 0 has no density.
     """
 
     run_latent_dim: int = 8
@@ -123,12 +124,17 @@ class GeneratorConfig:
     structure: Structure = Structure.RECURRENT
     wiener: WienerConfig = field(default_factory=WienerConfig)
     linear: bool = False
+    components: int = 0
 
     def __post_init__(self) -> None:
         if self.structure is not Structure.WIENER and self.wiener != WienerConfig():
             raise ValueError('[training.generator.wiener] has no effect on a recurrent generator: set structure = "wiener"')
         if self.structure is Structure.WIENER and self.linear:
             raise ValueError('linear has no effect on the Wiener structure, whose filters are linear: set structure = "recurrent"')
+        if self.structure is Structure.WIENER and self.components:
+            raise ValueError('components has no effect on the Wiener structure: set structure = "recurrent"')
+        if self.components < 0:
+            raise ValueError(f"components {self.components} cannot be negative; 0 has no density")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
             raise ValueError("latent dims cannot be negative; memory_dim and width must be at least 1")
 
