@@ -17,6 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="the surrogate.toml")
     parser.add_argument("--set", dest="splits", action="append", help="train, validation or test; default all in the file")
     parser.add_argument("--jobs", type=int, help="worker processes; default one per core")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process", help="who runs the plant (default: %(default)s)")
+    parser.add_argument(
+        "--ray-address", default="local", metavar="ADDRESS", help="local (default) starts a cluster; auto or host:port"
+    )
     parser.add_argument("-o", "--output", type=Path, help="folder of the datasets; default the one that the file names")
 
 
@@ -27,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.config import load_config
     from surrogate_fmu.dataset.store import write_trajectories
     from surrogate_fmu.plant.excitation import draw_schedules
+    from surrogate_fmu.plant.process_engine import run_in_processes
+    from surrogate_fmu.plant.ray_engine import ray_engine
     from surrogate_fmu.plant.record import record
     from surrogate_fmu.schema import encode
 
@@ -40,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
+    engine = ray_engine(arguments.ray_address) if arguments.engine == "ray" else run_in_processes
     failed = 0
     for split in splits:
         entry = config.recording.sets[split]
@@ -61,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.jobs,
             progress,
             {"plant": config.surrogate.plant, "set": encode(entry), "design": encode(config.recording.design)},
+            engine,
         )
         write_trajectories(recording.trajectories, target)
         runs = recording.trajectories

@@ -6,30 +6,21 @@ the dataset is put together at the end. A run's file is named after the digest o
 it, the plant's source included.
 """
 
-import hashlib
-import json
-import multiprocessing
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import PlantError
 from surrogate_fmu.plant.excitation import Schedule
+from surrogate_fmu.plant.process_engine import Engine, run_in_processes
 from surrogate_fmu.plant.protocol import Plant
+from surrogate_fmu.plant.run import PlantRun
 from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.variables import Causality, with_causality
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,21 +47,6 @@ class Recording:
     seconds_per_step: float
 
 
-@dataclass(frozen=True)
-class _Run:
-    plant: str
-    schedule_number: int
-    plant_seed: int
-    parameters: Mapping[str, float]
-    inputs: Mapping[str, Array]
-
-    def digest(self) -> str:
-        text = json.dumps(
-            [self.plant, self.plant_seed, dict(self.parameters), {k: v.tolist() for k, v in self.inputs.items()}], sort_keys=True
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def record(
     source: PlantSource,
     schedules: Sequence[Schedule],
@@ -80,6 +56,7 @@ def record(
     jobs: int | None = None,
     progress: Callable[[Iterator[Any], int], Iterator[Any]] = lambda done, total: done,
     provenance: Mapping[str, Any] | None = None,
+    engine: Engine = run_in_processes,
 ) -> Recording:
     """Drive the plant through every schedule, `individuals_per_schedule` times with different plant seeds.
 
@@ -88,6 +65,8 @@ def record(
         seed: plant seeds are drawn from it, so they are written down by it and stand in the data.
         runs_folder: where finished runs are kept until all are there.
         progress: wraps the iterator of finished runs, given their number.
+        provenance: for the dataset.
+        engine: who takes the runs; the dataset is the same whoever does.
 
     Raises:
         PlantError: no run could be finished.
@@ -96,37 +75,21 @@ def record(
     plant = source.load()
     identity = source.digest(plant)
     runs = [
-        _Run(identity, number, int(plant_seed), schedule.parameters, schedule.inputs)
+        PlantRun(identity, number, int(plant_seed), schedule.parameters, schedule.inputs)
         for number, schedule in enumerate(schedules)
         for plant_seed in seeds[number]
     ]
     runs_folder.mkdir(parents=True, exist_ok=True)
     failures: dict[int, RunFailure] = {}
-    pending = [index for index, run in enumerate(runs) if not (runs_folder / f"{run.digest()}.npz").exists()]
+    pending = [index for index, run in enumerate(runs) if not run.file(runs_folder).exists()]
     finished_before = len(runs) - len(pending)
 
     def results() -> Iterator[Any]:
         yield from range(finished_before)
-        if not pending:
-            return
-        # spawn: a solver's threads and native state do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        workers = min(jobs or os.cpu_count() or 1, len(pending))
-        with ProcessPool(workers, initializer=_start_worker, initargs=(source,), context=context) as pool:
-            timeout = source.settings.timeout_s or None
-            futures: dict[Future[str | None], int] = {
-                pool.schedule(_record_run, (runs[index], str(runs_folder)), timeout=timeout): index for index in pending
-            }
-            try:
-                for future in as_completed(futures):
-                    reason = _reason(future, source)
-                    if reason is not None:
-                        run = runs[futures[future]]
-                        failures[futures[future]] = RunFailure(run.plant_seed, run.schedule_number, reason)
-                    yield future
-            except BaseException:
-                pool.stop()  # type: ignore[no-untyped-call]
-                raise
+        for index, reason in engine(source, {index: runs[index] for index in pending}, runs_folder, jobs) if pending else ():
+            if reason is not None:
+                failures[index] = RunFailure(runs[index].plant_seed, runs[index].schedule_number, reason)
+            yield index
 
     for _ in progress(results(), len(runs)):
         pass
@@ -138,68 +101,12 @@ def record(
     return Recording(trajectories, in_order, seconds)
 
 
-def _reason(future: "Future[str | None]", source: PlantSource) -> str | None:
-    """Why a run has failed, if it has."""
-    try:
-        return future.result()
-    except FutureTimeoutError:
-        return f"it was not finished after {source.settings.timeout_s:g} s (timeout_s in [plant])"
-    except ProcessExpired as error:
-        return f"its process died with exit code {error.exitcode}; record again to try it anew, with fewer --jobs if memory ran out"
-
-
-def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inputs: Mapping[str, Array]) -> Array:
-    """One run: (step + 1, output), outputs in the order of the plant's variables.
-
-    Raises:
-        PlantError: the plant failed or gave a value that is not finite.
-    """
-    names = [v.name for v in with_causality(plant.variables, Causality.OUTPUT)]
-    start = dict(parameters)
-    if getattr(plant, "takes_inputs_at_reset", False):
-        start |= {name: float(signal[0]) for name, signal in inputs.items()}
-    outputs = [plant.reset(plant_seed, start)]
-    step_count = len(next(iter(inputs.values())))
-    for k in range(step_count):
-        outputs.append(plant.do_step({name: float(signal[k]) for name, signal in inputs.items()}, plant.communication_step_size))
-    array = np.array([[point[name] for name in names] for point in outputs])
-    if not np.isfinite(array).all():
-        step = int(np.argwhere(~np.isfinite(array))[0, 0])
-        raise PlantError(f"the plant's outputs are not finite at step {step}: {dict(zip(names, array[step], strict=True))}")
-    return array
-
-
-_worker_plant: Plant | None = None
-
-
-def _start_worker(source: PlantSource) -> None:
-    global _worker_plant
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    _worker_plant = source.load()
-
-
-def _record_run(run: _Run, runs_folder: str) -> str | None:
-    assert _worker_plant is not None
-    try:
-        start = time.perf_counter()
-        outputs = simulate(_worker_plant, run.plant_seed, run.parameters, run.inputs)
-        seconds = time.perf_counter() - start
-    except PlantError as error:
-        return str(error)
-    target = Path(runs_folder) / f"{run.digest()}.npz"
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, outputs=outputs, seconds=seconds)
-    partial.replace(target)
-    return None
-
-
-def _assemble(plant: Plant, runs: Sequence[_Run], runs_folder: Path, provenance: dict[str, Any]) -> tuple[Trajectories, float]:
+def _assemble(plant: Plant, runs: Sequence[PlantRun], runs_folder: Path, provenance: dict[str, Any]) -> tuple[Trajectories, float]:
     inputs = [v.name for v in with_causality(plant.variables, Causality.INPUT)]
     parameters = with_causality(plant.variables, Causality.PARAMETER)
     outputs, seconds = [], []
     for run in runs:
-        with np.load(runs_folder / f"{run.digest()}.npz") as stored:
+        with np.load(run.file(runs_folder)) as stored:
             outputs.append(stored["outputs"])
             seconds.append(float(stored["seconds"]) / (len(outputs[-1]) - 1))
     trajectories = Trajectories(

@@ -10,7 +10,7 @@ from surrogate_fmu.evaluation.card import Card
 from surrogate_fmu.fmu.build import build_plant_fmu
 from surrogate_fmu.fmu.master import FmuSession
 from surrogate_fmu.plant.fmu_plant import FmuPlant
-from surrogate_fmu.plant.record import simulate
+from surrogate_fmu.plant.run import simulate
 
 PENDULUM = '''
 """A damped pendulum that is driven by a torque; solved by small steps of Euler-Cromer."""

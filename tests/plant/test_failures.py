@@ -10,7 +10,8 @@ from surrogate_fmu.errors import ConfigError, PlantError
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.protocol import Plant, load_plant
-from surrogate_fmu.plant.record import Recording, record, simulate
+from surrogate_fmu.plant.record import Recording, record
+from surrogate_fmu.plant.run import simulate
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
 from tests.plant.plants import PLANT, write_plant

@@ -17,7 +17,8 @@ from surrogate_fmu.plant.design import Design, Excitation, InputDesign
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.fmu_plant import FmuPlant
 from surrogate_fmu.plant.protocol import Plant, load_plant
-from surrogate_fmu.plant.record import record, simulate
+from surrogate_fmu.plant.record import record
+from surrogate_fmu.plant.run import simulate
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.runtime.session import Session

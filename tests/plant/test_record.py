@@ -10,7 +10,8 @@ from surrogate_fmu.errors import DatasetError, PlantError
 from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.protocol import load_plant
-from surrogate_fmu.plant.record import record, simulate
+from surrogate_fmu.plant.record import record
+from surrogate_fmu.plant.run import simulate
 from surrogate_fmu.plant.source import PlantSource
 
 PLANT = """
