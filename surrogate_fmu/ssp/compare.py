@@ -12,7 +12,6 @@ from surrogate_fmu.ssp.master import SystemMaster, SystemRun
 from surrogate_fmu.ssp.structure import read_structure
 
 Array = NDArray[np.float64]
-_SEED = "seed"
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,8 @@ def compare(before: Path, after: Path, step_size: float, stop_time: float | None
 
 
 def _runs(master: SystemMaster, step_size: float, end: float, start: float, count: int) -> list[SystemRun]:
-    seeded = [path for path in master.structure.components if master.parameter_of(path, _SEED)]
-    if not seeded:
-        return [master.run(step_size, end, start)]
-    return [
-        master.run(step_size, end, start, {path: {_SEED: float(1 + run + 1000 * place)} for place, path in enumerate(seeded)})
-        for run in range(count)
-    ]
+    seeded = bool(master.seeds(1))
+    return [master.run(step_size, end, start, master.seeds(1 + run)) for run in range(count if seeded else 1)]
 
 
 def _fastest(runs: Sequence[SystemRun]) -> dict[str, float]:

@@ -3,11 +3,11 @@
 import tempfile
 import time
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
 from surrogate_fmu.ssp.structure import Connection, Structure
 
 Array = NDArray[np.float64]
+_SEED, _SEEDS_APART = "seed", 100_000
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
@@ -29,12 +30,14 @@ class SystemRun:
         signals: (point,) of every output of a component that is connected, or of all where none is, by "path.output".
         seconds: wall time that a component's steps took [s], by path.
         wall_s: of the whole run, without loading and initialization [s].
+        tapped: of the component that is recorded, by name: inputs (step,) as they are held over the steps, outputs (point,).
     """
 
     times: Array
     signals: Mapping[str, Array]
     seconds: Mapping[str, float]
     wall_s: float
+    tapped: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,27 @@ class SystemMaster:
         variable = self._fmus[path].variables.get(name)
         return variable is not None and variable.causality == "parameter"
 
+    def seeds(self, seed: int) -> dict[str, dict[str, float]]:
+        """Values of the parameter `seed` of all components that have one, another for each."""
+        seeded = [path for path in self._fmus if self.parameter_of(path, _SEED)]
+        return {path: {_SEED: float(seed + _SEEDS_APART * place)} for place, path in enumerate(seeded)}
+
+    def inputs_of(self, path: str) -> list[str]:
+        """Names of the component's inputs that an output drives."""
+        return [name for end, name in self._wires if end == path]
+
+    def description_of(self, path: str) -> Any:
+        """FMPy's model description of a component."""
+        return self._fmus[path].description
+
     def run(
-        self, step_size: float, stop_time: float, start_time: float = 0.0, values: Mapping[str, Mapping[str, float]] | None = None
+        self,
+        step_size: float,
+        stop_time: float,
+        start_time: float = 0.0,
+        values: Mapping[str, Mapping[str, float]] | None = None,
+        tap: str = "",
+        tapped_outputs: Sequence[str] = (),
     ) -> SystemRun:
         """Run the system.
 
@@ -87,6 +109,8 @@ class SystemMaster:
             step_size: communication step [s].
             stop_time, start_time: [s].
             values: of parameters, by path and name, over those that the system sets.
+            tap: path of a component to record.
+            tapped_outputs: names of the outputs of it that are recorded; all its driven inputs are.
 
         Raises:
             PlantError: a component refuses.
@@ -99,19 +123,24 @@ class SystemMaster:
         steps = round((stop_time - start_time) / step_size)
         signals = {f"{path}.{name}": np.empty(steps + 1) for path, name in self.outputs}
         seconds = dict.fromkeys(self._fmus, 0.0)
+        tapped = {name: np.empty(steps) for name in self.inputs_of(tap)} | {name: np.empty(steps + 1) for name in tapped_outputs}
         begin = time.perf_counter()
         self._record(signals, 0)
+        self._tap(tap, tapped, tapped_outputs, 0)
         for step in range(steps):
-            self._exchange()
+            for (path, name), value in self._exchange().items():
+                if path == tap:
+                    tapped[name][step] = value
             for path, fmu in self._fmus.items():
                 before = time.perf_counter()
                 fmu.do_step(step_size)
                 seconds[path] += time.perf_counter() - before
             self._record(signals, step + 1)
+            self._tap(tap, tapped, tapped_outputs, step + 1)
         wall = time.perf_counter() - begin
         for fmu in self._fmus.values():
             fmu.free()
-        return SystemRun(np.asarray(start_time + step_size * np.arange(steps + 1), np.float64), signals, seconds, wall)
+        return SystemRun(np.asarray(start_time + step_size * np.arange(steps + 1), np.float64), signals, seconds, wall, tapped)
 
     def close(self) -> None:
         """Free instances and files."""
@@ -185,10 +214,16 @@ class SystemMaster:
         ]
         return list(dict.fromkeys([*used, *(place for place in declared if self._is_output(place))]))
 
-    def _exchange(self) -> None:
-        for (path, name), wire in self._wires.items():
-            value = self._fmus[wire.source[0]].get(wire.source[1])
-            self._fmus[path].set(name, wire.factor * value + wire.offset)
+    def _exchange(self) -> dict[tuple[str, str], float]:
+        values = {}
+        for end, wire in self._wires.items():
+            values[end] = wire.factor * self._fmus[wire.source[0]].get(wire.source[1]) + wire.offset
+            self._fmus[end[0]].set(end[1], values[end])
+        return values
+
+    def _tap(self, path: str, tapped: Mapping[str, Array], outputs: Sequence[str], point: int) -> None:
+        for name in outputs:
+            tapped[name][point] = self._fmus[path].get(name)
 
     def _record(self, signals: Mapping[str, Array], point: int) -> None:
         for path, name in self.outputs:
