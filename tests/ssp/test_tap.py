@@ -27,7 +27,7 @@ def test_what_it_gets_and_gives_is_recorded(
     assert (len(runs), runs.step_count) == (3, 12)
     assert [v.name for v in runs.variables] == ["power", "temperature", "flow"]
     power = runs.inputs[0, :, 0]
-    assert power[0] == pytest.approx(30.0 * FACTOR + OFFSET)  # 3 (300 - 290) from the thermostat, through the connection
+    assert power[0] == pytest.approx(20.55 * FACTOR + OFFSET)  # 3 (300 - 293.15) from the thermostat, through the connection
     settings = PlantSettings(inputs=("power",), values={"temperature_start": START})
     plant = PlantSource(heaters["slow"].name, heaters["slow"].parent, settings).load()
     for run in range(3):  # the plant alone, with the inputs that were recorded, gives what was recorded
