@@ -265,8 +265,8 @@ def _open_study(
     known = study.user_attrs.get(_PROBLEM)
     if known is not None and known != problem:
         raise TrainingError(
-            f"the study {study_file} belongs to another problem: data, configuration, space, long rollouts or the share of the budget differ; "
-            "give another file, or delete it"
+            f"the study {study_file} belongs to another problem: data, configuration, space, long rollouts or the share of the "
+            "budget differ; give another file, or delete it"
         )
     study.set_user_attr(_PROBLEM, problem)
     if grid and known is None:
