@@ -8,8 +8,10 @@ import pytest
 
 from surrogate_fmu.cli import main as command_line
 from surrogate_fmu.dataset.trajectories import Trajectories
-from surrogate_fmu.evaluation.diagnostics import diagnose as module
-from surrogate_fmu.evaluation.diagnostics.diagnose import Diagnosis, Level, diagnose
+from surrogate_fmu.evaluation.config import Balance
+from surrogate_fmu.evaluation.diagnostics import measures as module
+from surrogate_fmu.evaluation.diagnostics.diagnose import Diagnosis, diagnose
+from surrogate_fmu.evaluation.diagnostics.finding import Level
 from surrogate_fmu.evaluation.diagnostics.modes import find_modes
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
@@ -86,6 +88,10 @@ def test_the_plants_own_law_is_left_alone():
         ({"spread": 0.7}, "variance loss", Level.WARN),
         ({"spread": 2.5}, "variance overshoot", Level.FAIL),
         ({"spread": 0.5}, "calibration", Level.FAIL),
+        ({"spread": 0.5}, "ranks", Level.FAIL),
+        ({"memory": 0.0}, "autocorrelation", Level.WARN),
+        ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "autocorrelation", Level.FAIL),
+        ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "spectrum", Level.FAIL),
         ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "missing memory", Level.FAIL),
         ({"hop": 0.3}, "mode loss", Level.FAIL),
         ({"upper": 0.3}, "mode loss", Level.FAIL),
@@ -129,6 +135,26 @@ def test_properties_that_see_nothing_are_named(monkeypatch: pytest.MonkeyPatch):
     assert levels(found) == {"flawed properties": Level.WARN}
 
 
+def test_long_runs_keep_the_balances():
+    """An output that an input integrates to: without its balance, the long runs would fill it beyond any bound."""
+    variables = (Variable("u", Causality.INPUT, start=0.0), Variable("y", Causality.OUTPUT))
+    manifest = Manifest("tank", variables, 1.0, 1, 1, 1, {name: Interval(-9.0, 9.0) for name in ("u", "y")})
+    inputs = np.full((6, STEPS), 0.2) * np.array([1.0, -1.0] * 3)[:, None]
+
+    def tank(conditions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        level = np.concatenate([np.zeros((len(seeds), 1)), np.cumsum(conditions[..., 0], axis=1)], axis=1)
+        return (level + 0.1 * np.random.default_rng(seeds[0]).standard_normal((len(seeds), 1)))[..., None]
+
+    inputs = np.repeat(inputs, 8, axis=0)[..., None]
+    test = Trajectories(variables, 1.0, inputs, np.zeros((48, 0)), tank(inputs, np.arange(48)), np.arange(48), np.arange(48) // 8)
+
+    def gone(*balances: Balance) -> float:
+        found = diagnose(tank, manifest, test, members=8, balances=balances)
+        return next(finding.figure for finding in found.findings if finding.name == "divergence")
+
+    assert gone() > 0 and gone(Balance("y", "u", 1.0)) == 0
+
+
 def test_modes_are_found_where_they_are():
     rng = np.random.default_rng(0)
     two = np.concatenate([rng.normal(-1, 0.3, 4000), rng.normal(2, 0.5, 6000)])
@@ -145,8 +171,16 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture):
     arguments = ["diagnose", str(model / "double_well.bundle"), "--dataset", str(model / "data" / "test.nc"), "--members", "16"]
     assert command_line.main([*arguments, "--json", str(tmp_path / "found.json")]) == 0
     text = capsys.readouterr().out
-    assert "mode loss" in text and "classifier AUC" in text and "what it means" in text
+    assert (
+        "mode loss" in text
+        and "latent gain" in text
+        and "read it beside recall" in text
+        and "classifier AUC" in text
+        and "what it means" in text
+    )
     found = json.loads((tmp_path / "found.json").read_text())
-    assert {finding["name"] for finding in found["findings"]} >= {"spread", "mode loss", "divergence", "domain"}
+    assert {finding["name"] for finding in found["findings"]} >= {"spread", "mode loss", "divergence", "domain", "latent gain"}
+    figure, floor, sentence = found["measures"]["recall"]
+    assert 0.0 < figure <= 1.0 and 0.8 < floor <= 1.0 and "collapse" in sentence
     assert command_line.main([*arguments[:-1], "1"]) == 2
     assert "must be at least 4" in capsys.readouterr().err
