@@ -1,7 +1,6 @@
 """`surrogate-fmu diagnose`: what is wrong with a generator, and what to do."""
 
 import argparse
-import json
 from pathlib import Path
 
 HELP = "look for known failures of a bundle: collapse, calibration, memory, modes, tails, domain"
@@ -15,13 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="TOML", help="the surrogate.toml, whose balances long runs must keep")
     parser.add_argument("--members", type=int, default=64, metavar="N", help="surrogate runs per schedule")
     parser.add_argument("--seed", type=int, default=0, help="of runs and floors")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="write diagnosis.html, with pictures, and diagnosis.json there"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line for each failure that is looked for, and the measures beside the plant's own."""
-    import dataclasses
-
     from rich.console import Console
     from rich.table import Table
 
@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.errors import ConfigError
     from surrogate_fmu.evaluation.diagnostics.diagnose import diagnose
     from surrogate_fmu.evaluation.diagnostics.finding import Level, worst_first
+    from surrogate_fmu.evaluation.diagnostics.page import to_json, write_page
     from surrogate_fmu.evaluation.members import batched_members, check_same_interface
 
     if arguments.members < 4:
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         measures.add_row(name, f"{figure:.3g}", f"{floor:.3g}", sentence)
     console.print(measures)
     if arguments.json is not None:
-        data = {"findings": [dataclasses.asdict(finding) for finding in found.findings], "measures": found.measures}
-        arguments.json.write_text(json.dumps(data, indent=1) + "\n")
+        arguments.json.write_text(to_json(found), encoding="utf-8")
+    if arguments.output is not None:
+        html, _ = write_page(found, arguments.bundle.name, arguments.output)
+        print(html)
     return 0

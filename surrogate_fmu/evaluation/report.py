@@ -41,6 +41,29 @@ def embed_card(card: Card, bundle_path: Path) -> None:
 
 def render(card: Card, figures: Mapping[str, str]) -> str:
     """The page: verdict, gates, pictures, provenance. Nothing in it is loaded from elsewhere."""
+    by_metric = [[gate for gate in card.gates if gate.metric is metric] for metric in Metric]
+    gate_counts = {verdict: sum(gate.verdict is verdict for gate in card.gates) for verdict in Verdict}
+    return render_page(
+        "card_template.html",
+        title=f"{card.artefact.name}: {card.verdict.value}",
+        accent=card.verdict.value,
+        card=card,
+        figures=figures,
+        meaning=_MEANING[card.verdict],
+        gate_counts=gate_counts,
+        by_metric=by_metric,
+    )
+
+
+def render_page(template: str, title: str, accent: str, **values: object) -> str:
+    """A page in the house's style from a template of this package that extends `page_template.html`.
+
+    Args:
+        template: its path in the package.
+        title: of the page.
+        accent: the colour of its head: replace (green), assist (amber) or reject (red).
+        **values: what the template shows.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -52,7 +75,4 @@ def render(card: Card, figures: Mapping[str, str]) -> str:
     )
     environment.filters["band"] = format_band
     environment.filters["factor"] = lambda ratio: f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
-    by_metric = [[gate for gate in card.gates if gate.metric is metric] for metric in Metric]
-    gate_counts = {verdict: sum(gate.verdict is verdict for gate in card.gates) for verdict in Verdict}
-    template = environment.get_template("card_template.html")
-    return template.render(card=card, figures=figures, meaning=_MEANING[card.verdict], gate_counts=gate_counts, by_metric=by_metric)
+    return environment.get_template(template).render(title=title, accent=accent, **values)

@@ -22,7 +22,7 @@ from surrogate_fmu.evaluation.diagnostics.measures import Measure, find_blindnes
 from surrogate_fmu.evaluation.diagnostics.modes import Modes, find_modes
 from surrogate_fmu.evaluation.diagnostics.ranks import find_misplaced_ranks
 from surrogate_fmu.evaluation.diagnostics.time_scales import find_other_time_scales
-from surrogate_fmu.evaluation.ensembles import PlantEnsemble, group_by_schedule, long_conditions
+from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, long_conditions
 from surrogate_fmu.evaluation.members import Members
 from surrogate_fmu.manifest import Manifest
 
@@ -37,13 +37,15 @@ class Diagnosis:
     Attributes:
         findings: one for each detector.
         measures: two-sample measures by name, with the plant's own beside them.
-        case: the runs of both.
+        case: what detectors looked at.
+        ensembles: the runs of both, for pictures.
         gain: what the latents do; None where no bundle was given.
     """
 
     findings: tuple[Finding, ...]
     measures: dict[str, Measure]
     case: Case
+    ensembles: Ensembles
     gain: LatentGain | None = None
 
     @property
@@ -86,6 +88,7 @@ def diagnose(
     )
     case = make_case(ensemble, surrogate, rng)
     findings = [
+        _start(case),
         _spread(case),
         _calibration(case),
         find_misplaced_ranks(case),
@@ -103,7 +106,27 @@ def diagnose(
         findings.append(find_weak_latents(case, gain))
     if training is not None:
         findings.append(_overfitting(case, make_members, training, test))
-    return Diagnosis(tuple(findings), measure(case), case, gain)
+    return Diagnosis(tuple(findings), measure(case), case, Ensembles(ensemble, case.surrogate), gain)
+
+
+def _start(case: Case) -> Finding:
+    """Point 0, which a session shows before its first step and no score of steps looks at."""
+
+    def off(plant: Array, surrogate: Array) -> Array:
+        difference = surrogate[:, :, 0].mean(axis=1) - plant[:, :, 0].mean(axis=1)
+        return np.asarray(np.sqrt((difference**2).mean(axis=0)) / (case.plant.std(axis=(0, 1, 2)) + case.resolution))
+
+    errors = off(case.plant, case.surrogate)
+    chance = case.chance(lambda a, b: float(off(a, b).max()))
+    error, output = float(errors.max()), case.outputs[int(errors.argmax())]
+    level = Level.OK if error <= max(0.1, chance) else Level.WARN if error <= max(0.3, chance) else Level.FAIL
+    sentence = (
+        "runs start where the plant's do"
+        if level is Level.OK
+        else f"{output} before the first step is off by {error:.2f} of its standard deviation; give it a balance with its start, "
+        "or do not read it before the first step"
+    )
+    return Finding("start", level, error, chance, sentence)
 
 
 def _spread(case: Case) -> Finding:

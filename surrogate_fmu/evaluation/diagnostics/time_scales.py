@@ -20,9 +20,12 @@ def autocorrelation(runs: Array, reference: Array, resolution: Array) -> Array:
     """Correlation of deviations that are 0, 1, ... steps apart, up to half of a run: (lag, output), 1 at lag 0."""
     deviation = _deviations(runs, reference)
     points = deviation.shape[2]
-    variance = (deviation**2).mean(axis=(0, 1, 2)) + resolution**2
-    lags = range(points // 2 + 1)
-    found: Array = np.stack([(deviation[:, :, : points - k] * deviation[:, :, k:]).mean(axis=(0, 1, 2)) / variance for k in lags])
+
+    def correlation(first: Array, second: Array) -> Array:
+        variances = ((some**2).mean(axis=(0, 1, 2)) + resolution**2 for some in (first, second))
+        return np.asarray((first * second).mean(axis=(0, 1, 2)) / np.sqrt(np.prod(list(variances), axis=0)))
+
+    found = np.stack([correlation(deviation[:, :, : points - k], deviation[:, :, k:]) for k in range(points // 2 + 1)])
     found[0] = 1.0
     return found
 
