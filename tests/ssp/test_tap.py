@@ -28,7 +28,7 @@ def test_what_it_gets_and_gives_is_recorded(
     assert [v.name for v in runs.variables] == ["power", "temperature", "flow"]
     power = runs.inputs[0, :, 0]
     assert power[0] == pytest.approx(20.55 * FACTOR + OFFSET)  # 3 (300 - 293.15) from the thermostat, through the connection
-    settings = PlantSettings(inputs=("power",), values={"temperature_start": START})
+    settings = PlantSettings(inputs=("power",), outputs=("temperature", "flow"), values={"temperature_start": START})
     plant = PlantSource(heaters["slow"].name, heaters["slow"].parent, settings).load()
     for run in range(3):  # the plant alone, with the inputs that were recorded, gives what was recorded
         seed = int(runs.plant_seed[run])
