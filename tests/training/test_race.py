@@ -10,6 +10,7 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.training import race as race_module
+from surrogate_fmu.training.config import GeneratorConfig
 from surrogate_fmu.training.judge import Judge, Judgement, pick_winner
 from surrogate_fmu.training.race import race
 from surrogate_fmu.training.recipes import RECIPES, find_recipes
