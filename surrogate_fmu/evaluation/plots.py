@@ -41,11 +41,13 @@ def draw_all(verification: "Verification") -> dict[str, str]:
 
 
 def fan_charts(ensembles: Ensembles) -> "Figure":
-    """Median and 5 to 95 % band of every output over time, three schedules side by side, the first input underneath."""
+    """Median and 5 to 95 % band of every output over time, three schedules side by side, the first input that moves underneath."""
     plant = ensembles.plant
     chosen = _typical_schedules(plant)
     time, time_unit = _time_axis(plant)
-    names, inputs = plant.output_names, with_causality(plant.variables, Causality.INPUT)[:1]
+    names, inputs = plant.output_names, with_causality(plant.variables, Causality.INPUT)
+    moving = int(np.argmax(np.ptp(plant.conditions[..., : len(inputs)], axis=(0, 1)) > 0.0)) if inputs else 0
+    inputs = inputs[moving : moving + 1]
     figure, axes = make_grid(len(names) + len(inputs), len(chosen), 3.7, 1.75)
     for column, schedule in enumerate(chosen):
         axes[0, column].set_title(f"schedule {plant.schedules[schedule]}")
@@ -61,7 +63,7 @@ def fan_charts(ensembles: Ensembles) -> "Figure":
             if column == 0:
                 axis.set_ylabel(f"{variable.name}\n[{unit}]")
         for variable in inputs:
-            axes[-1, column].step(time[:-1], plant.conditions[schedule, :, 0], color=INPUT, where="post", linewidth=1.2)
+            axes[-1, column].step(time[:-1], plant.conditions[schedule, :, moving], color=INPUT, where="post", linewidth=1.2)
             if column == 0:
                 axes[-1, column].set_ylabel(f"{variable.name}\n[{variable.unit}]")
         axes[-1, column].set_xlabel(f"time [{time_unit}]")
