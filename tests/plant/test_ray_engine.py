@@ -10,10 +10,11 @@ from surrogate_fmu.plant.ray_engine import ray_engine
 from surrogate_fmu.plant.record import Recording, record
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
+from surrogate_fmu.ray_cluster import ray_cluster
 from tests.plant.plants import PLANT, write_plant
 from tests.plant.test_failures import SCHEDULES
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -21,9 +22,8 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """One cluster for all: it takes seconds to start."""
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with ray_cluster(2):
+        yield
 
 
 def on_ray(folder: Path, text: str = PLANT, timeout_s: float = 600.0) -> Recording:
