@@ -12,6 +12,8 @@ from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.evaluation.config import VerifyConfig
 from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.plant.design import Design
+from surrogate_fmu.plant.settings import PlantSettings
+from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.schema import SchemaError, decode, format_path
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.training.config import TrainingConfig, split_term
@@ -76,7 +78,7 @@ class SurrogateSection:
 
     Attributes:
         name: letters, digits, underscores.
-        plant: `file.py:ClassName`, the file beside this configuration.
+        plant: `file.py:ClassName`, or `file.fmu`, the file beside this configuration.
         data: folder of the datasets, beside this configuration.
         bundle: the trained bundle, beside this configuration.
     """
@@ -93,6 +95,7 @@ class _File:
     surrogate: SurrogateSection
     variables: Mapping[str, str]
     recording: RecordingConfig
+    plant: PlantSettings = field(default_factory=PlantSettings)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     build: BuildConfig = field(default_factory=BuildConfig)
     verify: VerifyConfig = field(default_factory=VerifyConfig)
@@ -120,6 +123,11 @@ class SurrogateConfig(_File):
     def bundle_path(self) -> Path:
         """Where the bundle is written and read."""
         return self.folder / (self.surrogate.bundle or f"{self.surrogate.name}.bundle")
+
+    @property
+    def plant_source(self) -> PlantSource:
+        """Where the plant comes from."""
+        return PlantSource(self.surrogate.plant, self.folder, self.plant)
 
     def dataset_path(self, split: Split | str) -> Path:
         """Where the dataset of a split is written and read."""
@@ -150,6 +158,7 @@ class SurrogateConfig(_File):
         design, path = self.recording.design, ("recording", "design")
         for kind, causality, named in (
             ("inputs", Causality.INPUT, design.inputs),
+            ("held", Causality.INPUT, design.held),
             ("parameters", Causality.PARAMETER, design.parameters),
         ):
             known = [variable.name for variable in with_causality(variables, causality)]
@@ -157,8 +166,10 @@ class SurrogateConfig(_File):
                 if name not in known:
                     raise self.error((*path, kind, name), f"{owner} has no {causality} {name!r}; it has {', '.join(known)}")
         for variable in with_causality(variables, Causality.INPUT):
-            if variable.name not in design.inputs:
-                raise self.error((*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited")
+            if variable.name not in design.inputs and variable.name not in design.held:
+                raise self.error(
+                    (*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited, or name it in held"
+                )
 
     def error(self, path: Path_, problem: str) -> ConfigError:
         """A ConfigError that names the file, line and key."""
@@ -235,6 +246,7 @@ def _check_names(config: SurrogateConfig) -> None:
     used: list[tuple[Path_, str]] = []
     base: Path_ = ("recording", "design")
     used += [((*base, "inputs", name), name) for name in design.inputs]
+    used += [((*base, "held", name), name) for name in design.held]
     used += [((*base, "parameters", name), name) for name in design.parameters]
     for index, budget in enumerate(design.budgets):
         used += [((*base, "budgets", index, key), getattr(budget, key)) for key in ("input", "parameter")]

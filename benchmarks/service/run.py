@@ -68,6 +68,12 @@ class Process:
         self.process.communicate()
 
 
+def write_bundle(path: Path) -> Path:
+    """The model that is served."""
+    write_archive(networks.bundles()[MODEL], path)
+    return path
+
+
 def served(bundle: Path, *options: str) -> Process:
     """`surrogate-fmu serve` with some options."""
     command = [sys.executable, "-m", "surrogate_fmu.cli.main", "serve", str(bundle), "--listen", "127.0.0.1:0", *options]
@@ -211,9 +217,7 @@ def measure(seconds: float) -> dict[str, float]:
     """All figures by name."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / "mlp.bundle"
-        made = networks.bundles()[MODEL]
-        write_archive(made, bundle)
+        bundle = write_bundle(Path(folder) / "mlp.bundle")
         key = ["--key-file", str(Path(folder) / "key")]
         store = f"sqlite:///{folder}/sessions.db"
         plain = ["--token-interval", "1000000000"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from surrogate_fmu.config import load_config
-from surrogate_fmu.training.config import Objective, TermConfig, TrainingConfig
+from surrogate_fmu.training.config import Objective, Optimiser, TermConfig, TrainingConfig
 from surrogate_fmu.training.loop import Trainer
 from surrogate_fmu.training.objectives.energy import fair_crps
 from surrogate_fmu.training.recipes import RECIPES
@@ -40,10 +40,19 @@ def variants() -> dict[str, TrainingConfig]:
     def terms(*some: TermConfig) -> TrainingConfig:
         return dataclasses.replace(RECIPES["crps"].configure(config), objective=Objective.TERMS, terms=some)
 
+    def optimised(config: TrainingConfig, optimiser: Optimiser) -> TrainingConfig:
+        return dataclasses.replace(config, optimiser=optimiser)
+
     for steps in (1, 3, 5):
         found[f"wgan-gp, {steps} critic steps"] = terms(TermConfig("wgan-gp", options={"critic_steps": steps}))
-    found["hinge, gradient penalty in its place"] = terms(TermConfig("wgan-gp", options={"critic_steps": 1}))
+        found[f"wgan-2, {steps} critic steps"] = terms(TermConfig("wasserstein-2", options={"critic_steps": steps}))
     found["wgan-gp and repulsion"] = terms(TermConfig("wgan-gp", options={"critic_steps": 3}), TermConfig("repulsion", 0.05))
+    for optimiser in Optimiser:
+        options = {"optimiser": str(optimiser)}
+        found[f"r3gan-alone, {optimiser}"] = optimised(terms(TermConfig("r3gan", options=options)), optimiser)
+        found[f"gan, {optimiser}"] = optimised(
+            terms(TermConfig("non-saturating", options={"real_label": 0.9, **options})), optimiser
+        )
     found["energy alone, terms"] = terms(TermConfig("energy"))
     found["r3gan beside energy"] = terms(TermConfig("energy"), TermConfig("r3gan", 0.1))
     return found

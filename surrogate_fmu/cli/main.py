@@ -10,11 +10,14 @@ from importlib import metadata
 from surrogate_fmu.errors import SurrogateError
 
 VERBS = (
+    "distill",
     "record",
     "train",
     "search",
     "build",
     "verify",
+    "swap",
+    "compare",
     "diagnose",
     "calibrate",
     "serve",

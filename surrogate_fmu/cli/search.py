@@ -1,9 +1,14 @@
 """`surrogate-fmu search`: settings of the training, by trials."""
 
 import argparse
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surrogate_fmu.cli.durations import seconds
+
+if TYPE_CHECKING:
+    from surrogate_fmu.training.trial import Engine
 
 HELP = "look for the best settings of the training by trials, and write the bundle of the best one"
 
@@ -22,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a setting to vary, by its path in [training]: generator.width=32,64 or learning_rate=1e-4:1e-2:log; may be repeated",
     )
     parser.add_argument("--grid", action="store_true", help="try every combination of the values given with --vary")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="who trains (default: %(default)s)")
+    parser.add_argument("--workers", type=int, metavar="COUNT", help="trials of Ray at once (default: one per core)")
+    parser.add_argument(
+        "--ray-address",
+        default="local",
+        metavar="ADDRESS",
+        help="local starts a cluster here; auto or host:port joins a running one",
+    )
     parser.add_argument("--study", type=Path, help="file that keeps the study; default search.db beside the bundle")
 
 
@@ -34,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.config import Split, load_config
     from surrogate_fmu.dataset.store import read_trajectories
     from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.evaluation.ensembles import judge_conditions
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.search import DEFAULT_SPACE, Trial, parse_space, search
 
@@ -62,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         study,
         report,
         arguments.config.parent,
+        long_conditions=judge_conditions(validation, config.verify),
+        engine=_engine(arguments),
     )
     table = Table(title="best trials; 1 is the plant's own")
     for name in ("trial", "score", *found.trial.settings):
@@ -80,6 +96,21 @@ def run(arguments: argparse.Namespace) -> int:
         f"[{judged.low:.3f} {judged.high:.3f}]; {study} keeps the study"
     )
     return 0
+
+
+def _engine(arguments: argparse.Namespace) -> "Engine":
+    from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.training.trial import in_turn
+
+    if arguments.engine == "local":
+        if arguments.workers is not None or arguments.ray_address != "local":
+            raise ConfigError("--workers and --ray-address are for trials on Ray: add --engine ray")
+        return in_turn
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ConfigError(f"--workers {arguments.workers} must be at least 1")
+    from surrogate_fmu.runtime.ray_farm import run_tasks_on_ray
+
+    return partial(run_tasks_on_ray, worker_count=arguments.workers, address=arguments.ray_address)
 
 
 def _short(value: object) -> str:

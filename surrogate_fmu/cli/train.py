@@ -31,7 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, with a progress bar; Ctrl-C leaves a checkpoint."""
+    """Train, with a progress bar; Ctrl-C leaves a checkpoint. Under torchrun, in all its processes together."""
+    from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.training.processes import joined_processes
+
+    with joined_processes() as processes:
+        if processes.count > 1 and (arguments.race or arguments.resume):
+            raise ConfigError("--race and --resume are for one process; leave out torchrun")
+        return _train(arguments, processes.rank == 0)
+
+
+def _train(arguments: argparse.Namespace, is_first: bool) -> int:
+    """The first process shows, keeps and writes; the others only train."""
     from tqdm import tqdm
 
     from surrogate_fmu.bundle.archive import write_archive
@@ -67,8 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     watch = Watch()
     with (
-        tqdm(total=1000, desc="training", bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}") as bar,
-        open_log(arguments.log) as log,
+        tqdm(
+            total=1000,
+            desc="training",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
+            disable=not is_first,
+        ) as bar,
+        open_log(arguments.log if is_first else None) as log,
     ):
 
         def report(progress: Progress) -> None:
@@ -76,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             if progress.validation:
                 bar.set_postfix_str(f"CRPS / plant's own: {progress.validation.line(names)}")
             log(progress, names)
-            for finding in watch.see(progress):
+            for finding in watch.see(progress) if is_first else ():
                 bar.write(finding)
 
         try:
@@ -84,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
                 datasets[Split.TRAIN],
                 datasets[Split.VALIDATION],
                 settings,
-                checkpoint,
+                checkpoint if is_first else None,
                 arguments.resume,
                 report,
                 folder=arguments.config.parent,
@@ -94,6 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
             if checkpoint.exists():
                 print(f"\nstopped; {checkpoint} holds the state, go on with the same command and --resume")
             raise
+    if not is_first:
+        return 0
     bundle = make_trained_bundle(
         config.surrogate.name, config.surrogate.description, result, datasets[Split.TRAIN], datasets[Split.VALIDATION], settings
     )
@@ -121,6 +139,7 @@ def _race(
     from surrogate_fmu.bundle.archive import write_archive
     from surrogate_fmu.cli.race_board import live_board, make_board, outcome
     from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.evaluation.ensembles import judge_conditions
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.race import race
     from surrogate_fmu.training.recipes import find_recipes
@@ -129,7 +148,16 @@ def _race(
         raise ConfigError("--race trains by its own recipes until the budget ends; leave out --resume, --objective and --updates")
     recipes = find_recipes(arguments.race)
     with live_board() as report:
-        ended = race(training, validation, settings, recipes, settings.budget_cpu_s, report, arguments.config.parent)
+        ended = race(
+            training,
+            validation,
+            settings,
+            recipes,
+            settings.budget_cpu_s,
+            report,
+            arguments.config.parent,
+            judge_conditions(validation, config.verify),
+        )
     Console(width=None if Console().is_terminal else 160).print(make_board(ended.candidates, ended))
     for candidate in ended.candidates:
         for name, sentence in candidate.watch.findings.items():

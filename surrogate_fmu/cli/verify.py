@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from surrogate_fmu.config import SurrogateConfig
     from surrogate_fmu.dataset.trajectories import Trajectories
     from surrogate_fmu.evaluation.card import Speed
+    from surrogate_fmu.evaluation.config import VerifyConfig
     from surrogate_fmu.evaluation.members import Members, Progress
 
 HELP = "measure a built FMU or a bundle against its plant and give a verdict"
@@ -22,7 +23,14 @@ _TIMED_STEPS = 400
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("artefact", type=Path, metavar="ARTEFACT", help="a .fmu, run through an FMI master, or a .bundle")
-    parser.add_argument("--config", type=Path, required=True, metavar="TOML", help="the surrogate.toml of the model")
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument("--config", type=Path, metavar="TOML", help="the surrogate.toml of the model")
+    against.add_argument("--plant", type=Path, metavar="SLOW.fmu", help="replay the plant itself over the surrogate's domain")
+    parser.add_argument("--steps", type=int, default=120, metavar="N", help="of a run, with --plant; default 120")
+    parser.add_argument("--schedules", type=int, default=12, metavar="N", help="different inputs, with --plant; default 12")
+    parser.add_argument(
+        "--individuals", type=int, metavar="N", help="plant runs per schedule, with --plant; default 24, 1 if it has no latents"
+    )
     parser.add_argument("--dataset", type=Path, metavar="NC", help="test trajectories; default: the test set of the configuration")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="where card.html and card.json go; default: card/ beside it"
@@ -63,21 +71,31 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.evaluation.report import embed_card, write_report
     from surrogate_fmu.evaluation.verify import describe_artefact, verify
 
-    config = load_config(arguments.config)
-    trajectories = read_trajectories(arguments.dataset or config.dataset_path("test"))
-    settings = config.verify
+    config = load_config(arguments.config) if arguments.config else None
+    if config is None:
+        trajectories, settings = _replay(arguments)
+    else:
+        trajectories = read_trajectories(arguments.dataset or config.dataset_path("test"))
+        settings = config.verify
     for option, name, value in (("--members", "members", arguments.members), ("--rollouts", "rollout_count", arguments.rollouts)):
         if value is not None:
             try:
                 settings = dataclasses.replace(settings, **{name: value})
             except ValueError as error:
                 raise ConfigError(f"{option}: {error}") from error
-    make_members, speeds = _open(artefact, trajectories, arguments.device, _bar("run"))
-    if arguments.time_plant:
+    make_members, speeds, latent_dim = _open(artefact, trajectories, arguments.device, _bar("run"))
+    if arguments.time_plant and config is not None:
         speeds = _beside_plant(speeds, config, trajectories)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     verification = verify(
-        make_members, trajectories, settings, describe_artefact(artefact), date, speeds, progress=_bar("resampling")
+        make_members,
+        trajectories,
+        settings,
+        describe_artefact(artefact),
+        date,
+        speeds,
+        progress=_bar("resampling"),
+        latent_dim=latent_dim,
     )
     folder = arguments.output or artefact.parent / "card"
     html, _ = write_report(verification.card, draw_all(verification), folder)
@@ -90,8 +108,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "Progress") -> tuple["Members", dict[str, "Speed"]]:
-    """The artefact's runs, and what a step costs beside the plant's."""
+def _replay(arguments: argparse.Namespace) -> tuple["Trajectories", "VerifyConfig"]:
+    """Runs of the plant over the domain of the artefact, and settings that fit their length."""
+    from surrogate_fmu.bundle.archive import read_bundle
+    from surrogate_fmu.distill.replay import record_test_runs
+    from surrogate_fmu.evaluation.config import VerifyConfig
+    from surrogate_fmu.fmu.unpacked import unpack_fmu
+
+    for option in ("steps", "schedules", "individuals"):
+        value = getattr(arguments, option)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{option} {value} must be at least 1")
+    artefact: Path = arguments.artefact
+    manifest = read_bundle(artefact).manifest if artefact.suffix == ".bundle" else unpack_fmu(artefact).manifest
+    individuals = arguments.individuals or (24 if manifest.latent_dim else 1)
+    print(f"running the plant: {arguments.schedules} schedules x {individuals} runs of {arguments.steps} steps", flush=True)
+    runs = record_test_runs(manifest, arguments.plant, arguments.steps, arguments.schedules, individuals)
+    leads = tuple(sorted({max(1, arguments.steps // 12), max(1, arguments.steps // 4)}))
+    return runs, VerifyConfig(leads=leads, rollout_count=0)
+
+
+def _open(
+    artefact: Path, trajectories: "Trajectories", device: str, progress: "Progress"
+) -> tuple["Members", dict[str, "Speed"], int]:
+    """The artefact's runs, what a step costs beside the plant's, and how many latents it has."""
     from surrogate_fmu.evaluation import members
     from surrogate_fmu.evaluation.card import Speed
 
@@ -113,16 +153,15 @@ def _open(artefact: Path, trajectories: "Trajectories", device: str, progress: "
         seconds = members.seconds_per_step(session, trajectories.conditions()[0, :_TIMED_STEPS])
     finally:
         session.close()
-    return make_members, {label: Speed(seconds)}
+    return make_members, {label: Speed(seconds)}, session.manifest.latent_dim
 
 
 def _beside_plant(speeds: "Mapping[str, Speed]", config: "SurrogateConfig", trajectories: "Trajectories") -> dict[str, "Speed"]:
     """The same with the plant's own step, taken on the same machine in the same run."""
     from surrogate_fmu.evaluation.card import Speed
     from surrogate_fmu.evaluation.members import plant_seconds_per_step
-    from surrogate_fmu.plant.protocol import load_plant
 
-    plant = load_plant(config.surrogate.plant, config.folder)
+    plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     seconds = plant_seconds_per_step(plant, trajectories.conditions()[0, :_TIMED_STEPS])
     ratios = {label: Speed(speed.seconds_per_step, seconds / speed.seconds_per_step) for label, speed in speeds.items()}

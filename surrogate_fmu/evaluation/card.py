@@ -1,6 +1,7 @@
 """The card: what was measured on an artefact, against which thresholds, and what follows."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -179,3 +180,8 @@ def format_band(band: Band) -> str:
     if band.low is None:
         return "any" if band.high is None else f"<= {band.high:.3g}"
     return f">= {band.low:.3g}" if band.high is None else f"{band.low:.3g} to {band.high:.3g}"
+
+
+def format_share(share: float) -> str:
+    """`1.25 %`."""
+    return f"{100.0 * share:.3g} %" if math.isfinite(share) else "not finite"

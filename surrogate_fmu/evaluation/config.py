@@ -30,6 +30,8 @@ class Metric(StrEnum):
     RANKS = "ranks"
     PERSISTENCE = "persistence"
     BALANCE = "balance"
+    ERROR = "error"
+    ERROR_SCHEDULE = "error_schedule"
     DIVERGENCE = "divergence"
 
 
@@ -101,6 +103,9 @@ class Gates:
             A shift of d spreads alone moves it by 0.4 d.
         persistence: difference of the correlations between leads; 1 if the truth is fixed for a run and the surrogate redraws
             it at every step, 0.25 if it redraws a quarter of the variance, which 24 individuals on 12 schedules can just tell.
+        error: root mean square error over the recorded range, per output, where plant and surrogate have no randomness; 1 % is what
+            a drawn curve hides.
+        error_schedule: the same on the worst schedule.
         divergence: members that are not finite or leave the plant's range by more than its width; none is allowed.
     """
 
@@ -113,6 +118,8 @@ class Gates:
     tails: Gate = field(default=_at_most(0.4, 1.0))
     ranks: Gate = field(default=_at_most(0.06, 0.35))
     persistence: Gate = field(default=_at_most(0.25, 0.50))
+    error: Gate = field(default=_at_most(0.01, 0.05))
+    error_schedule: Gate = field(default=_at_most(0.03, 0.15))
     divergence: Gate = field(default=_at_most(0.0, 0.0))
 
     def by_metric(self) -> Mapping[Metric, Gate]:

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import DatasetError
-from surrogate_fmu.evaluation.config import Balance
+from surrogate_fmu.evaluation.config import Balance, VerifyConfig
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
 Array = NDArray[np.float64]
 _INDIVIDUALS_MIN = 8
+_ROUNDING = 1e-9  # of the largest value
+_VALIDATION_INDIVIDUALS_MIN = 3
 _BLOCK_STEPS = 20
 _BLOCK_TRIALS = 50
 
@@ -59,17 +61,21 @@ class Ensembles:
     surrogate: Array
 
 
-def group_by_schedule(trajectories: Trajectories) -> PlantEnsemble:
+def group_by_schedule(trajectories: Trajectories, fewest: int = _INDIVIDUALS_MIN) -> PlantEnsemble:
     """Group runs with equal inputs. Where failures left some schedules with fewer individuals, all are cut to the fewest.
 
+    Args:
+        trajectories: the runs.
+        fewest: individuals that every schedule must have; 1 is enough for a plant without randomness.
+
     Raises:
-        DatasetError: a schedule has fewer than 8 individuals, or runs of one schedule differ in their inputs.
+        DatasetError: a schedule has fewer individuals, or runs of one schedule differ in their inputs.
     """
     numbers, counts = np.unique(trajectories.schedule, return_counts=True)
-    if not len(numbers) or counts.min() < _INDIVIDUALS_MIN:
-        few = {int(n): int(c) for n, c in zip(numbers, counts, strict=True) if c < _INDIVIDUALS_MIN}
+    if not len(numbers) or counts.min() < fewest:
+        few = {int(n): int(c) for n, c in zip(numbers, counts, strict=True) if c < fewest}
         raise DatasetError(
-            f"the test data need at least {_INDIVIDUALS_MIN} individuals on every schedule to know the plant's spread; "
+            f"the test data need at least {fewest} individuals on every schedule to know the plant's spread; "
             f"schedule: individuals = {few or 'no runs at all'}; record the test set with more individuals per schedule"
         )
     individuals = int(counts.min())
@@ -88,6 +94,31 @@ def group_by_schedule(trajectories: Trajectories) -> PlantEnsemble:
         np.array(conditions),
         np.array(outputs),
     )
+
+
+def has_randomness(trajectories: Trajectories) -> bool:
+    """Whether runs with equal inputs differ by more than rounding."""
+    magnitude = np.abs(trajectories.outputs).max(axis=(0, 1)) + 1e-300
+    for number in np.unique(trajectories.schedule):
+        runs = trajectories.outputs[trajectories.schedule == number]
+        if (np.ptp(runs, axis=0) > _ROUNDING * magnitude).any():
+            return True
+    return False
+
+
+def rollout_conditions(plant: PlantEnsemble, config: VerifyConfig) -> Array:
+    """Conditions of the card's long runs, (verify.rollout_count, verify.rollout_steps, input + parameter), physical units."""
+    rng = np.random.default_rng((config.seed, 0))
+    return long_conditions(plant, config.rollout_count, config.rollout_steps, config.balances, rng)
+
+
+def judge_conditions(validation: Trajectories, config: VerifyConfig) -> Array:
+    """The same from the validation runs, for the judge of trainings, who wants three individuals per schedule and no more.
+
+    Raises:
+        DatasetError: a schedule has fewer than three individuals, or runs of one schedule differ in their inputs.
+    """
+    return rollout_conditions(group_by_schedule(validation, _VALIDATION_INDIVIDUALS_MIN), config)
 
 
 def long_conditions(

@@ -41,6 +41,8 @@ _WHAT = {
     Metric.RANKS: "Distance of the individuals' ranks among the members from uniform, worst lead; 0 is best.",
     Metric.PERSISTENCE: "Difference of the correlations between leads, beyond chance; 0 is best, 1 if a lasting trait is redrawn.",
     Metric.BALANCE: "Error of the conserved amount relative to what was moved; 0 is best.",
+    Metric.ERROR: "Root mean square error over the recorded range of the output; 0 is best.",
+    Metric.ERROR_SCHEDULE: "The same on the worst schedule.",
     Metric.DIVERGENCE: "Runs that are not finite or leave the plant's range by more than its width.",
 }
 
@@ -111,6 +113,21 @@ def judge(ensembles: Ensembles, config: VerifyConfig, progress: Progress) -> tup
     return results, measured
 
 
+def judge_errors(ensembles: Ensembles, config: VerifyConfig) -> tuple[GateResult, ...]:
+    """The gates of a plant and a surrogate without randomness, one run of each per schedule.
+
+    Raises:
+        ConfigError: a balance does not fit the data.
+    """
+    plant, surrogate = ensembles.plant.outputs, ensembles.surrogate
+    setting = _setting(ensembles.plant, config)
+    errors = metrics.normalised_errors(plant, surrogate, setting.resolution)
+    values = _per_output(Metric.ERROR, "error", np.sqrt((errors**2).mean(axis=0)), setting)
+    values |= _per_output(Metric.ERROR_SCHEDULE, "error, worst schedule", errors.max(axis=0), setting)
+    values |= _balance_values(plant, surrogate, setting)
+    return tuple(_result(key, value, _gate(key, config, len(plant)), None, None) for key, value in values.items())
+
+
 def divergence_result(diverging: int, name: str, config: VerifyConfig) -> GateResult:
     """The gate on the number of diverging runs."""
     return _result((Metric.DIVERGENCE, name, None), float(diverging), config.gates.divergence, None, None)
@@ -171,6 +188,11 @@ def _direct_values(plant: Array, surrogate: Array, setting: _Setting, rng: np.ra
     if len(leads) > 1:
         lasting = metrics.persistence_error(plant, surrogate, resolution, leads)
         values |= _per_output(Metric.PERSISTENCE, "persistence error", lasting, setting)
+    return values | _balance_values(plant, surrogate, setting)
+
+
+def _balance_values(plant: Array, surrogate: Array, setting: _Setting) -> dict[Key, float]:
+    values: dict[Key, float] = {}
     for balance, expected in setting.balances:
         column = setting.outputs.index(balance.output)
         pooled, worst, _ = metrics.balance_errors(plant, surrogate, expected, balance.min_moved, column)

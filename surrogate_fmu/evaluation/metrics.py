@@ -147,6 +147,16 @@ def _distinct_pair_mean(distances: Array, counts: Array) -> Array:
     return result
 
 
+def normalised_errors(plant: Array, surrogate: Array, resolution: Array) -> Array:
+    """Root mean square error of one run over the plant's range, (schedule, output); all points count, the start too.
+
+    An output that moves by less than its resolution has that for its range.
+    """
+    width = np.maximum(np.ptp(plant, axis=(0, 1, 2)), resolution)
+    result: Array = np.sqrt(((surrogate - plant) ** 2).mean(axis=(1, 2))) / width
+    return result
+
+
 def spread_skill(plant: Array, surrogate: Array, resolution: Array, leads: Sequence[int]) -> Array:
     """Spread over skill at each lead, pooled over schedules and individuals: (lead, output). 1 is calibrated.
 

@@ -1,8 +1,7 @@
 """The pictures of the card: SVG text by name, drawn from the ensembles. Plant blue, surrogate orange, thresholds grey."""
 
-import io
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from surrogate_fmu.evaluation import metrics
 from surrogate_fmu.evaluation.card import Card
 from surrogate_fmu.evaluation.config import Metric
+from surrogate_fmu.evaluation.drawing import INPUT, LIMIT, PLANT, SURROGATE, draw, make_grid
 from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble
 from surrogate_fmu.units import parse_unit
 from surrogate_fmu.variables import Causality, with_causality
@@ -20,48 +20,35 @@ if TYPE_CHECKING:
     from surrogate_fmu.evaluation.verify import Verification
 
 Array = NDArray[np.float64]
-PLANT, SURROGATE, INPUT, LIMIT = "#1f5a94", "#e07b1a", "#4d4d4d", "#9a9a9a"
 _SHOWN_SCHEDULES = 3
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "surrogate-fmu",  # equal data give equal bytes
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-}
 
 
 def draw_all(verification: "Verification") -> dict[str, str]:
     """All pictures that the evidence allows: title to SVG text, in reading order."""
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
-        ensembles, card = verification.ensembles, verification.card
-        figures = {}
-        if card.crps_by_schedule:  # the ensembles are finite
-            figures["Runs of plant and surrogate under the same schedules"] = fan_charts(ensembles)
-            figures["CRPS ratio by schedule"] = crps_bars(card, ensembles.plant.schedules)
-            figures["Spread and skill over time"] = spread_against_skill(ensembles)
-            figures["Ranks of plant individuals among surrogate members"] = rank_histograms(ensembles, verification.leads)
-        if card.speeds:
-            figures["Wall time per step"] = speed_bars(card)
-        return {title: to_svg(figure) for title, figure in figures.items()}
+    ensembles, card = verification.ensembles, verification.card
+    pictures: dict[str, Callable[[], Figure]] = {}
+    if ensembles.surrogate.shape[1] == 1 and np.isfinite(ensembles.surrogate).all():
+        pictures["Runs of plant and surrogate under the same schedules"] = lambda: fan_charts(ensembles)
+        pictures["Error over time"] = lambda: errors_over_time(ensembles)
+    if card.crps_by_schedule:  # the ensembles are finite
+        pictures["Runs of plant and surrogate under the same schedules"] = lambda: fan_charts(ensembles)
+        pictures["CRPS ratio by schedule"] = lambda: crps_bars(card, ensembles.plant.schedules)
+        pictures["Spread and skill over time"] = lambda: spread_against_skill(ensembles)
+        pictures["Ranks of plant individuals among surrogate members"] = lambda: rank_histograms(ensembles, verification.leads)
+    if card.speeds:
+        pictures["Wall time per step"] = lambda: speed_bars(card)
+    return draw(pictures)
 
 
 def fan_charts(ensembles: Ensembles) -> "Figure":
-    """Median and 5 to 95 % band of every output over time, three schedules side by side, the first input underneath."""
+    """Median and 5 to 95 % band of every output over time, three schedules side by side, the first input that moves underneath."""
     plant = ensembles.plant
     chosen = _typical_schedules(plant)
     time, time_unit = _time_axis(plant)
-    names, inputs = plant.output_names, with_causality(plant.variables, Causality.INPUT)[:1]
-    figure, axes = _grid(len(names) + len(inputs), len(chosen), 3.7, 1.75)
+    names, inputs = plant.output_names, with_causality(plant.variables, Causality.INPUT)
+    moving = int(np.argmax(np.ptp(plant.conditions[..., : len(inputs)], axis=(0, 1)) > 0.0)) if inputs else 0
+    inputs = inputs[moving : moving + 1]
+    figure, axes = make_grid(len(names) + len(inputs), len(chosen), 3.7, 1.75)
     for column, schedule in enumerate(chosen):
         axes[0, column].set_title(f"schedule {plant.schedules[schedule]}")
         for row, variable in enumerate(with_causality(plant.variables, Causality.OUTPUT)):
@@ -76,12 +63,30 @@ def fan_charts(ensembles: Ensembles) -> "Figure":
             if column == 0:
                 axis.set_ylabel(f"{variable.name}\n[{unit}]")
         for variable in inputs:
-            axes[-1, column].step(time[:-1], plant.conditions[schedule, :, 0], color=INPUT, where="post", linewidth=1.2)
+            axes[-1, column].step(time[:-1], plant.conditions[schedule, :, moving], color=INPUT, where="post", linewidth=1.2)
             if column == 0:
                 axes[-1, column].set_ylabel(f"{variable.name}\n[{variable.unit}]")
         axes[-1, column].set_xlabel(f"time [{time_unit}]")
     axes[0, 0].legend(ncols=2, fontsize=8)
     figure.align_ylabels(axes[:, 0])
+    return figure
+
+
+def errors_over_time(ensembles: Ensembles) -> "Figure":
+    """Root mean square and largest error over the schedules, per output, as a share of the plant's range."""
+    plant = ensembles.plant
+    low, high = plant.range
+    errors = np.abs(ensembles.surrogate - plant.outputs)[:, 0] / np.maximum(high - low, 1e-12)
+    time, time_unit = _time_axis(plant)
+    figure, axes = make_grid(1, len(plant.output_names), 2.9, 2.4)
+    for column, name in enumerate(plant.output_names):
+        axis = axes[0, column]
+        axis.plot(time, 100.0 * np.sqrt((errors[..., column] ** 2).mean(axis=0)), color=SURROGATE, label="root mean square")
+        axis.plot(time, 100.0 * errors[..., column].max(axis=0), color=SURROGATE, linestyle=":", label="largest")
+        axis.set_title(f"{name} [% of its range]")
+        axis.set_xlabel(f"time [{time_unit}]")
+        axis.set_ylim(bottom=0.0)
+    axes[0, 0].legend(fontsize=7)
     return figure
 
 
@@ -93,7 +98,7 @@ def spread_against_skill(ensembles: Ensembles) -> "Figure":
     individuals = plant.outputs.shape[1]
     own = np.sqrt(plant.outputs.var(axis=1, ddof=1).mean(axis=0) * (individuals + 1) / individuals)
     time, time_unit = _time_axis(plant)
-    figure, axes = _grid(1, len(outputs), 2.9, 2.4)
+    figure, axes = make_grid(1, len(outputs), 2.9, 2.4)
     for column, variable in enumerate(outputs):
         axis, (scale, offset, unit) = axes[0, column], _display(variable.unit, variable.display_unit)
         if offset:  # a difference of temperatures is in K, not in degC
@@ -116,7 +121,7 @@ def rank_histograms(ensembles: Ensembles, leads: tuple[int, ...]) -> "Figure":
         plant.outputs, ensembles.surrogate, 1e-4 * (high - low) + 1e-12, leads, np.random.default_rng(0)
     )
     names = plant.output_names
-    figure, axes = _grid(1, len(names), 2.9, 2.3)
+    figure, axes = make_grid(1, len(names), 2.9, 2.3)
     deviation = 1.96 * np.sqrt(bins / positions.shape[1])  # independent runs at one lead
     for column, name in enumerate(names):
         axis = axes[0, column]
@@ -138,7 +143,7 @@ def crps_bars(card: Card, schedules: tuple[int, ...]) -> "Figure":
     """CRPS ratio of every schedule and output with the thresholds of the worst schedule."""
     gates = {g.output: g for g in card.gates if g.metric is Metric.CRPS_SCHEDULE}
     names = list(card.crps_by_schedule)
-    figure, axes = _grid(1, len(names), 2.9, 2.4)
+    figure, axes = make_grid(1, len(names), 2.9, 2.4)
     for column, name in enumerate(names):
         axis, gate = axes[0, column], gates[name]
         ratios = np.array(card.crps_by_schedule[name])
@@ -160,7 +165,7 @@ def crps_bars(card: Card, schedules: tuple[int, ...]) -> "Figure":
 def speed_bars(card: Card) -> "Figure":
     """Wall time per communication step, logarithmic, with the speed-up over the plant."""
     labels = list(card.speeds)[::-1]
-    figure, axes = _grid(1, 1, 7.5, 0.6 + 0.42 * len(labels))
+    figure, axes = make_grid(1, 1, 7.5, 0.6 + 0.42 * len(labels))
     axis = axes[0, 0]
     times = [1e3 * card.speeds[label].seconds_per_step for label in labels]
     axis.barh(labels, times, color=[PLANT if label == "plant" else SURROGATE for label in labels], height=0.6)
@@ -194,20 +199,3 @@ def _display(unit: str, display_unit: str | None) -> tuple[float, float, str]:
         return 1.0, 0.0, unit
     source, target = parse_unit(unit), parse_unit(display_unit)
     return source.factor / target.factor, (source.offset - target.offset) / target.factor, display_unit
-
-
-def _grid(rows: int, columns: int, width: float, height: float) -> tuple["Figure", Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)  # no display, whatever the user's configuration says
-    return figure, figure.subplots(rows, columns, squeeze=False, sharex="col" if rows > 1 else False)
-
-
-def to_svg(figure: "Figure") -> str:
-    """A figure as SVG text without date and creator, so that equal data give equal bytes."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    return text[text.index("<svg") :]

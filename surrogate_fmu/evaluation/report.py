@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from surrogate_fmu.bundle.archive import make_bundle, read_bundle, write_archive
-from surrogate_fmu.evaluation.card import Card, format_band
+from surrogate_fmu.evaluation.card import Card, format_band, format_share
 from surrogate_fmu.evaluation.config import Metric, Verdict
 
 _MEANING = {
@@ -41,6 +41,29 @@ def embed_card(card: Card, bundle_path: Path) -> None:
 
 def render(card: Card, figures: Mapping[str, str]) -> str:
     """The page: verdict, gates, pictures, provenance. Nothing in it is loaded from elsewhere."""
+    by_metric = [[gate for gate in card.gates if gate.metric is metric] for metric in Metric]
+    gate_counts = {verdict: sum(gate.verdict is verdict for gate in card.gates) for verdict in Verdict}
+    return render_page(
+        "card_template.html",
+        title=f"{card.artefact.name}: {card.verdict.value}",
+        accent=card.verdict.value,
+        card=card,
+        figures=figures,
+        meaning=_MEANING[card.verdict],
+        gate_counts=gate_counts,
+        by_metric=by_metric,
+    )
+
+
+def render_page(template: str, title: str, accent: str, **values: object) -> str:
+    """A page in the house's style from a template of this package that extends `page_template.html`.
+
+    Args:
+        template: its path in the package.
+        title: of the page.
+        accent: the colour of its head: replace (green), assist (amber), reject (red) or soft (grey).
+        **values: what the template shows.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -51,8 +74,6 @@ def render(card: Card, figures: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["band"] = format_band
+    environment.filters["share"] = format_share
     environment.filters["factor"] = lambda ratio: f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"
-    by_metric = [[gate for gate in card.gates if gate.metric is metric] for metric in Metric]
-    gate_counts = {verdict: sum(gate.verdict is verdict for gate in card.gates) for verdict in Verdict}
-    template = environment.get_template("card_template.html")
-    return template.render(card=card, figures=figures, meaning=_MEANING[card.verdict], gate_counts=gate_counts, by_metric=by_metric)
+    return environment.get_template(template).render(title=title, accent=accent, **values)

@@ -14,8 +14,8 @@ from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import VerdictError
 from surrogate_fmu.evaluation.card import Artefact, Card, Counts, GateResult, Speed, worst_verdict
 from surrogate_fmu.evaluation.config import VerifyConfig
-from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, long_conditions
-from surrogate_fmu.evaluation.gates import all_leads, check_config, divergence_result, judge
+from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, has_randomness, rollout_conditions
+from surrogate_fmu.evaluation.gates import all_leads, check_config, divergence_result, judge, judge_errors
 from surrogate_fmu.evaluation.members import Members, Progress
 from surrogate_fmu.evaluation.metrics import diverging_runs
 
@@ -42,8 +42,12 @@ def verify(
     speeds: Mapping[str, Speed] | None = None,
     make_rollouts: Members | None = None,
     progress: Progress = lambda steps, total: steps,
+    latent_dim: int = 1,
 ) -> Verification:
     """Judge an artefact on a test set in which every schedule was run with many individuals.
+
+    An artefact without latents, of a plant whose runs with equal inputs are equal, is judged by its error in one run per
+    schedule.
 
     Args:
         make_members: runs of the artefact; called once with every schedule `members` times.
@@ -54,16 +58,18 @@ def verify(
         speeds: for the card.
         make_rollouts: runs of the artefact for the long rollouts; the same as `make_members` if None.
         progress: wraps the iterator of resamplings, given their number.
+        latent_dim: of the artefact.
 
     Raises:
         DatasetError: there are too few individuals per schedule.
         ConfigError: a lead or a balance does not fit the data.
         VerdictError: the members have another shape than they were asked for.
     """
-    plant = group_by_schedule(trajectories)
+    random = latent_dim > 0 or has_randomness(trajectories)
+    plant = group_by_schedule(trajectories) if random else group_by_schedule(_first_individuals(trajectories), fewest=1)
     check_config(plant, config)
     schedules, individuals = plant.outputs.shape[:2]
-    members = config.members or _MEMBERS_PER_INDIVIDUAL * individuals
+    members = config.members or _MEMBERS_PER_INDIVIDUAL * individuals if random else 1
     run_count = schedules * members
     first_seed = config.seed * 2**16 % 2**30  # an FMU's seed is an Integer, below 2^31
     seeds = first_seed + np.arange(run_count + config.rollout_count, dtype=np.int64)
@@ -73,12 +79,12 @@ def verify(
     low, high = plant.range
     gates: list[GateResult] = [divergence_result(int(diverging_runs(runs, low, high).sum()), "diverging members", config)]
     if config.rollout_count:
-        rng = np.random.default_rng((config.seed, 0))
-        conditions = long_conditions(plant, config.rollout_count, config.rollout_steps, config.balances, rng)
-        rollouts = _run(make_rollouts or make_members, conditions, seeds[run_count:], plant)
+        rollouts = _run(make_rollouts or make_members, rollout_conditions(plant, config), seeds[run_count:], plant)
         gates.append(divergence_result(int(diverging_runs(rollouts, low, high).sum()), "diverging long runs", config))
     by_schedule: Mapping[str, tuple[float, ...]] = {}
-    if np.isfinite(runs).all():  # no other number means anything otherwise, and the verdict is settled
+    if np.isfinite(runs).all() and not random:
+        gates = [*judge_errors(ensembles, config), *gates]
+    elif np.isfinite(runs).all():  # no other number means anything otherwise, and the verdict is settled
         judged, measured = judge(ensembles, config, progress)
         gates, by_schedule = [*judged, *gates], measured.crps_by_schedule
     card = Card(
@@ -94,6 +100,11 @@ def verify(
         crps_by_schedule=by_schedule,
     )
     return Verification(card, ensembles, all_leads(config, trajectories.step_count))
+
+
+def _first_individuals(trajectories: Trajectories) -> Trajectories:
+    _, first = np.unique(trajectories.schedule, return_index=True)
+    return trajectories.select(np.isin(np.arange(len(trajectories)), first))
 
 
 def describe_artefact(path: Path) -> Artefact:

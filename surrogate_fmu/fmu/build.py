@@ -196,6 +196,7 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
         scalars=scalars,
     )
     files = _common_files(description, sources, runtime, package)
+    attributes["token"] = description.guid  # after the digest, which it is made of
     files |= _slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
     files |= {f"resources/{name}": content for name, content in slave.resources.items()}
     files["documentation/index.html"] = surrogate_page(manifest, version, slave.host_needs, external_latents).encode()
@@ -239,7 +240,7 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         Capabilities(needs_execution_tool=True, can_get_and_set_state=False, can_serialize_state=False),
     )
     files = _common_files(description, sources, runtime, package)
-    attributes = {"plant_reference": f"{module}.py:{class_name}"}
+    attributes = {"plant_reference": f"{module}.py:{class_name}", "token": description.guid}
     files |= _slave_module(package, runtime.wrapper, "fmu.python.plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
     page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)
@@ -268,11 +269,15 @@ def _slave_module(
         f'"""The slave of {class_name}."""',
         "",
         "import ctypes as _ctypes",
+        "from pathlib import Path as _Path",
+        "",
+        f"from {package}.fmu.python.interpreter_end import end_interpreter_first as _end_interpreter_first",
         "",
         "try:",
         f"    from {package}.{module.rpartition('.')[0]} import {module.rpartition('.')[2]} as _module",
         f"    from {package}.fmu.python import {shell_module} as _shell",
         "except ModuleNotFoundError as error:",
+        f"    _end_interpreter_first(_Path(__file__).parent, {class_name!r})",
         f'    _text = f"the FMU {class_name} needs {{error.name!r}} in the Python that the host loads; install it there"',
         *(_RAISE_NOW if wrapper.import_may_raise else _RAISE_LATER),
         "",

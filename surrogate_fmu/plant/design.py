@@ -80,12 +80,23 @@ class Budget:
 
 @dataclass(frozen=True)
 class Design:
-    """The joint design of all inputs and parameters."""
+    """The joint design of all inputs and parameters.
+
+    Attributes:
+        inputs: how each is excited.
+        parameters: ranges that they are drawn from; others keep their start values.
+        budgets: bounds on integrals of inputs.
+        held: inputs that keep one value in all runs; the surrogate has them, and knows them at that value only.
+    """
 
     inputs: Mapping[str, InputDesign]
     parameters: Mapping[str, Range] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
+    held: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.inputs:
             raise ValueError("inputs is empty; name at least one input to excite")
+        both = sorted(set(self.inputs) & set(self.held))
+        if both:
+            raise ValueError(f"{', '.join(both)} cannot be excited and held; leave it out of inputs or of held")

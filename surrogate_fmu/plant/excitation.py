@@ -53,6 +53,7 @@ def draw_schedules(design: Design, count: int, step_count: int, step_size: float
             inputs[name] = _signal(excitations[name], entry, rng, step_count, step_size, centre_u, span_u)
         for budget in design.budgets:
             inputs[budget.input] = keep_budget(budget, parameters[budget.parameter], inputs[budget.input], step_size)
+        inputs |= {name: np.full(step_count, float(value)) for name, value in design.held.items()}
         schedules.append(Schedule(parameters, inputs, excitations))
     return schedules
 

@@ -16,7 +16,8 @@ class Plant(Protocol):
     """A component of a co-simulation: inputs are held over a communication step, outputs are those at its end.
 
     A plant is deterministic given its seed: the seed chooses the individual (this cell, not its sister) and, where
-    there is process noise, its draws.
+    there is process noise, its draws. One whose start depends on the first inputs sets `takes_inputs_at_reset = True`, and gets
+    them among the parameters of `reset`.
     """
 
     @property

@@ -147,7 +147,8 @@ class Stepper:
             run: that has started.
             draws: its latents.
             inputs: by name, in their units; inputs not given keep their values.
-            z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
+            z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Or the run latents alone,
+                (run_latent_dim,), and step latents are drawn from the seed.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
             communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
                 since the start of the run.
@@ -175,7 +176,7 @@ class Stepper:
             runs: that have started.
             draws: their latents.
             columns: inputs by name, (runs, shape of the variable...).
-            z: (runs, latent_dim), where all have z_mode `external`.
+            z: (runs, latent_dim), or (runs, run_latent_dim), where all have z_mode `external`.
             communication_step_size: of all [s].
 
         Returns:
@@ -184,7 +185,7 @@ class Stepper:
         count = len(runs)
         try:
             blocks, refused = self.values.columns(columns, count)
-            if z is not None and z.shape != (count, self.manifest.latent_dim):
+            if z is not None and z.shape[:1] != (count,):
                 raise InputError(f"z: expected the shape {(count, self.manifest.latent_dim)}, got {z.shape}")
         except SessionError as error:
             return [error] * count

@@ -201,7 +201,7 @@ class Service:
         Args:
             sessions: that run, each at most once.
             inputs: columns by name, (sessions, shape of the variable...), in their units.
-            z: (sessions, latent_dim), where all have z_mode `external`.
+            z: (sessions, latent_dim) or (sessions, run_latent_dim), where all have z_mode `external`.
             communication_step_size: of all [s]; None is one step of the generator.
 
         Returns:

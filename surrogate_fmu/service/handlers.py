@@ -1,9 +1,9 @@
 """The methods of the API as handlers of a gRPC server, from the descriptor of the service.
 
-What `add_SurrogateServicer_to_server` makes, but for two things. A request that is no message of its type reaches the
+What `add_SurrogateServicer_to_server` makes, but for three things. A request that is no message of its type reaches the
 servicer, which refuses it with a sentence, where gRPC would answer UNKNOWN and write a traceback for each. And a caller whose
 token is not known is refused before his message is received: to read one of tens of MB holds the event loop up for a second, and
-with it all other callers.
+with it all other callers. And each new call is counted, for the turns of the streams (`turns`).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from surrogate_fmu.errors import AccessError
 from surrogate_fmu.service.access import Access
+from surrogate_fmu.service.turns import Turns
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Surrogate"]
@@ -29,9 +30,12 @@ class Unreadable:
 
 
 class _Handler(grpc.ServiceRpcHandler):
-    def __init__(self, servicer: Any, access: Access, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]) -> None:
+    def __init__(
+        self, servicer: Any, access: Access, turns: Turns, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
+    ) -> None:
         self._servicer = servicer
         self._access = access
+        self._turns = turns
         self._handlers = {f"/{SERVICE_NAME}/{name}": handler for name, handler in handlers.items()}
 
     def service_name(self) -> str:
@@ -40,6 +44,7 @@ class _Handler(grpc.ServiceRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """The handler of a call, or one that refuses it."""
+        self._turns.call_arrived()
         handler = self._handlers.get(handler_call_details.method)
         if handler is None:
             return None
@@ -57,12 +62,13 @@ class _Handler(grpc.ServiceRpcHandler):
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def make_handler(servicer: Any, access: Access) -> grpc.GenericRpcHandler:
+def make_handler(servicer: Any, access: Access, turns: Turns) -> grpc.GenericRpcHandler:
     """The handler of all methods of the service.
 
     Args:
         servicer: has a coroutine by the name of each method, and `refuse`.
         access: refuses callers whose token is not known.
+        turns: is told of every call.
     """
     handlers = {}
     for method in _SERVICE.methods:
@@ -76,7 +82,7 @@ def make_handler(servicer: Any, access: Access) -> grpc.GenericRpcHandler:
             request_deserializer=_reader(message_factory.GetMessageClass(method.input_type)),
             response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
         )
-    return _Handler(servicer, access, handlers)
+    return _Handler(servicer, access, turns, handlers)
 
 
 def _reader(message: type[Message]) -> Callable[[bytes], Message | Unreadable]:

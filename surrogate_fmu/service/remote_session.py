@@ -125,7 +125,7 @@ class RemoteSession:
         """Start the run and return the outputs at its start.
 
         Args:
-            z: (latent_dim,), with z_mode `external`.
+            z: (latent_dim,) or (run_latent_dim,), with z_mode `external`.
 
         Raises:
             DomainError: a parameter lies outside the training domain under the policy `refuse`.
@@ -167,7 +167,7 @@ class RemoteSession:
 
         Args:
             inputs: by name, in their units; inputs not given keep their values.
-            z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
+            z: (latent_dim,) or (run_latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
             communication_step_size: [s]; None is one step of the generator.
             communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
                 since the start of the run.

@@ -35,6 +35,7 @@ from surrogate_fmu.service.store import open_store
 from surrogate_fmu.service.table import SessionTable
 from surrogate_fmu.service.tls import server_credentials
 from surrogate_fmu.service.token import TokenKey
+from surrogate_fmu.service.turns import Turns
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SIGNAL_POLL_S = 1.0  # Windows does not interrupt a wait for a signal
@@ -82,17 +83,18 @@ class Server:
         self._sessions = Sessions(self._models, self.table, self._store, config.store_time_to_live_s, self.metrics.session)
         self._rollouts = Rollouts(config, self.metrics)
         access = Access(token_file, mutual_tls=config.client_ca is not None)
-        opening, stepping = Opening(self._sessions, key), Stepping(self._sessions)
+        opening, stepping, turns = Opening(self._sessions, key), Stepping(self._sessions), Turns()
         self.servicer = servicer = SurrogateServicer(
-            self._sessions, opening, stepping, self._rollouts, access, config, self.metrics
+            self._sessions, opening, stepping, self._rollouts, access, config, self.metrics, turns
         )
+        handler = make_handler(servicer, access, turns)
         self._loop = _make_loop()
         self._thread = threading.Thread(target=self._run_loop, name="surrogate-fmu-server", daemon=True)
         self._thread.start()
         self._stopped = False
         self.metrics_address: str | None = None
         try:
-            self.address = self._await(self._prepare(servicer, access, credentials))
+            self.address = self._await(self._prepare(handler, credentials))
             if config.metrics is not None:
                 self.metrics_address = self.metrics.start(config.metrics)
         except BaseException:
@@ -122,9 +124,9 @@ class Server:
 
     # -- inside the loop ---------------------------------------------------------------------------------------------
 
-    async def _prepare(self, servicer: SurrogateServicer, access: Access, credentials: grpc.ServerCredentials | None) -> str:
+    async def _prepare(self, handler: grpc.GenericRpcHandler, credentials: grpc.ServerCredentials | None) -> str:
         self._server = grpc.aio.server(options=_options(self._config))
-        self._server.add_generic_rpc_handlers((make_handler(servicer, access),))
+        self._server.add_generic_rpc_handlers((handler,))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)

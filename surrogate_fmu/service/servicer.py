@@ -28,6 +28,7 @@ from surrogate_fmu.service.sessions import Opened, Sessions
 from surrogate_fmu.service.status import status_of
 from surrogate_fmu.service.stepping import Stepped, Stepping
 from surrogate_fmu.service.trace import traced
+from surrogate_fmu.service.turns import Turns
 from surrogate_fmu.service.v1 import surrogate_pb2 as pb
 from surrogate_fmu.service.v1 import surrogate_pb2_grpc
 
@@ -72,6 +73,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         access: who calls.
         config: limits and defaults.
         metrics: counts what happens.
+        turns: lets steps of streams begin.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         access: Access,
         config: ServeConfig,
         metrics: Metrics,
+        turns: Turns,
     ) -> None:
         self._sessions = sessions
         self._opening = opening
@@ -91,6 +94,7 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         self._access = access
         self._config = config
         self._metrics = metrics
+        self._turns = turns
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -169,14 +173,20 @@ class SurrogateServicer(surrogate_pb2_grpc.SurrogateServicer):
         """A stream of steps of one session; the next request is read when the reply before it is written."""
         owner = self._access.owner(context)
         session: ServedSession | None = None
-        while (request := await context.read()) is not grpc.aio.EOF:
-            _check_readable(request)
-            if session is None or not self._sessions.holds(session):
-                session_id = request.session_id or (session.terms.session_id if session is not None else "")
-                session = await self._sessions.find(session_id, owner)
-            if request.session_id and request.session_id != session.terms.session_id:
-                raise InputError("a stream steps one session, and another id came; open a stream for each session")
-            await self._write(context, await self._step(session, request))
+        with self._turns.stream() as turn:
+            while True:
+                await turn.begin()
+                request = await context.read()
+                turn.came()
+                if request is grpc.aio.EOF:
+                    return
+                _check_readable(request)
+                if session is None or not self._sessions.holds(session):
+                    session_id = request.session_id or (session.terms.session_id if session is not None else "")
+                    session = await self._sessions.find(session_id, owner)
+                if request.session_id and request.session_id != session.terms.session_id:
+                    raise InputError("a stream steps one session, and another id came; open a stream for each session")
+                await self._write(context, await self._step(session, request))
 
     @_answering
     async def DoSteps(self, request: pb.DoStepsRequest, context: _Context) -> pb.DoStepsResponse:

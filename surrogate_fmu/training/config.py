@@ -132,6 +132,9 @@ class GeneratorConfig:
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
         wiener: settings of the Wiener structure.
+        linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
+            the recurrent structure.
+        components: Gaussians that an explicit density of the free outputs has, trained by the term `likelihood`; 0 has no density.
         ring: settings of the ring structure, which shares latents among its places.
     """
 
@@ -143,6 +146,8 @@ class GeneratorConfig:
     balances: tuple[Balance, ...] = ()
     structure: Structure = Structure.RECURRENT
     wiener: WienerConfig = field(default_factory=WienerConfig)
+    linear: bool = False
+    components: int = 0
     ring: RingConfig = field(default_factory=RingConfig)
 
     def __post_init__(self) -> None:
@@ -154,8 +159,10 @@ class GeneratorConfig:
                 raise ValueError(
                     f'[training.generator.{structure}] has no effect on a {self.structure} generator: set structure = "{structure}"'
                 )
-        if self.run_latent_dim + self.step_latent_dim < 1:
-            raise ValueError("a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0")
+        if self.structure is not Structure.RECURRENT and (self.linear or self.components):
+            raise ValueError(f'linear and components have no effect on the {self.structure} structure: set structure = "recurrent"')
+        if self.components < 0:
+            raise ValueError(f"components {self.components} cannot be negative; 0 has no density")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
             raise ValueError("latent dims cannot be negative; memory_dim and width must be at least 1")
 
@@ -283,6 +290,11 @@ class TrainingConfig:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
         if self.terms and self.objective is not Objective.TERMS:
             raise ValueError('[[training.terms]] have no effect on this objective: set objective = "terms"')
+        if not self.generator.run_latent_dim + self.generator.step_latent_dim and self.objective is not Objective.TERMS:
+            raise ValueError(
+                "a conditional generator needs latents: set run_latent_dim or step_latent_dim above 0; for a plant without "
+                'randomness set objective = "terms" with a [[training.terms]] that needs none, such as mean-error'
+            )
         wiener = self.generator.structure is Structure.WIENER
         if wiener and self.energy.encoder_width != EnergyConfig.encoder_width:
             raise ValueError("encoder_width has no effect on a Wiener generator, whose individuals are found by least squares")

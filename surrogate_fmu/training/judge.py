@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from surrogate_fmu.dataset.trajectories import Array, Trajectories
+from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.training.objectives.energy import fair_energy_score
 from surrogate_fmu.training.objectives.terms.term import flat_windows
 from surrogate_fmu.training.rollout import RollingGenerator, draw_latents
@@ -23,8 +24,8 @@ from surrogate_fmu.training.validation import Validation
 _SPREAD_WEIGHT = 0.2
 _RESAMPLES = 2000
 _LEVEL = 0.9
-_LONG = 20  # lengths of a recorded run that a long rollout lasts
-_LONG_MEMBERS = 32
+_REPEATS = 20  # of a recorded schedule, where no long conditions are given
+_REPEATED_MEMBERS = 32
 _REACH = 3.0  # ranges of an output around its recorded range; beyond it a rollout has diverged
 
 
@@ -62,12 +63,23 @@ class Judge:
         run_latent_dim, step_latent_dim: of the generators.
         members: draws per schedule.
         seed: of draws and resamples.
+        long_conditions: (member, step, condition), physical units, of the long rollouts; no members, no rollouts. None repeats
+            recorded schedules twenty times, which is legal for plants alone whose outputs no input integrates to.
 
     Raises:
         DatasetError: a schedule has too few individuals.
+        TrainingError: the long conditions have another shape.
     """
 
-    def __init__(self, trajectories: Trajectories, run_latent_dim: int, step_latent_dim: int, members: int, seed: int) -> None:
+    def __init__(
+        self,
+        trajectories: Trajectories,
+        run_latent_dim: int,
+        step_latent_dim: int,
+        members: int,
+        seed: int,
+        long_conditions: Array | None = None,
+    ) -> None:
         self._validation = Validation(trajectories, run_latent_dim, step_latent_dim, members, seed)
         self._dims = (run_latent_dim, step_latent_dim)
         self._seed = seed
@@ -78,6 +90,12 @@ class Judge:
         self._floor_path = (
             torch.stack([self._path(plant[:, others[i]], plant[:, i]) for i in range(individuals)]).mean().clamp_min(1e-6)
         )
+        self._long = self._repeated() if long_conditions is None else torch.tensor(long_conditions, dtype=torch.float32)
+        if self._long.ndim != 3 or self._long.shape[2] != self._validation.conditions.shape[2]:
+            raise TrainingError(
+                f"long conditions have the shape {tuple(self._long.shape)}; expected (member, step, condition), "
+                f"{self._validation.conditions.shape[2]} conditions as the validation runs have"
+            )
         self._low, self._high = plant.amin(dim=(0, 1, 2)), plant.amax(dim=(0, 1, 2))
         self._resamples = np.random.default_rng(seed).integers(0, len(plant), (_RESAMPLES, len(plant)))
 
@@ -104,7 +122,7 @@ class Judge:
             spread_ratio=float(np.exp(np.log(spread_ratio).mean())),
             spread_skill=self._spread_skill(members),
             diverged=diverged,
-            long_members=_LONG_MEMBERS,
+            long_members=len(self._long),
             parts=parts,
         )
 
@@ -141,14 +159,17 @@ class Judge:
             figures.append(float((torch.maximum(spread, floor) / torch.maximum(error, floor)).sqrt().log().mean().exp()))
         return figures[0], figures[1], figures[2]
 
-    def _diverged(self, generator: RollingGenerator) -> int:
+    def _repeated(self) -> Tensor:
         conditions = self._validation.conditions  # (schedule, step, condition)
-        chosen = torch.arange(_LONG_MEMBERS) % len(conditions)
-        long = conditions[chosen].repeat(1, _LONG, 1)
+        return conditions[torch.arange(_REPEATED_MEMBERS) % len(conditions)].repeat(1, _REPEATS, 1)
+
+    def _diverged(self, generator: RollingGenerator) -> int:
+        if not len(self._long):
+            return 0
         random = torch.Generator().manual_seed(self._seed + 1)
-        latents = draw_latents(_LONG_MEMBERS, long.shape[1], *self._dims, random)
+        latents = draw_latents(len(self._long), self._long.shape[1], *self._dims, random)
         with torch.no_grad():
-            rolled = generator.roll(long, latents)
+            rolled = generator.roll(self._long, latents)
         width = (self._high - self._low).clamp_min(1e-12)
         inside = (rolled > self._low - _REACH * width) & (rolled < self._high + _REACH * width)
         return int((~(inside & rolled.isfinite()).flatten(1).all(dim=1)).sum())

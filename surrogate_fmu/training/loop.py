@@ -23,11 +23,14 @@ from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator, make_generator
 from surrogate_fmu.training.generators.ring import RingGenerator
+from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.importance import check_weights
+from surrogate_fmu.training.linear import fit_linear_part
 from surrogate_fmu.training.objectives import make_objective
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.terms.term import TermSum
 from surrogate_fmu.training.optimisers import make_optimiser, stands
+from surrogate_fmu.training.processes import Processes
 from surrogate_fmu.training.rollout import WindowRoller
 from surrogate_fmu.training.teacher import fit_transport, teach
 from surrogate_fmu.training.validation import Validation, ValidationScore
@@ -149,14 +152,22 @@ class Trainer:
             raise TrainingError(
                 f"window_steps reaches {config.window_steps[1]}, the runs have {training.step_count} steps; shorten the window"
             )
+        self._processes = Processes()
+        self._processes.check(config)
         self._config = config
         sizes = config.generator
         scaling = measure_scaling(training, validation)
         content = [training.checksum(), validation.checksum(), encode(config)]
         self.fingerprint = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        stepping = find_roles(training.variables, sizes).stepping
         with _torch_seed(config.seed):
             self.generator = make_generator(
-                training.variables, sizes, scaling, (1.0, training.step_count), fit_balances(sizes.balances, training)
+                training.variables,
+                sizes,
+                scaling,
+                (1.0, training.step_count),
+                fit_balances(sizes.balances, training),
+                fit_linear_part(training, scaling, stepping) if sizes.linear else None,
             )
             start = time.process_time()
             if isinstance(self.generator, RingGenerator):
@@ -171,6 +182,9 @@ class Trainer:
         self._best_weights = copy.deepcopy(self.generator.state_dict())
         self._optimiser = make_optimiser(config.optimiser, self._trained, config.learning_rate, (0.9, 0.99))
         self._random = torch.Generator().manual_seed(config.seed)
+        self._latents = self._random  # of one stream with the order of the runs, which all processes share
+        if self._processes.count > 1:
+            self._latents = torch.Generator().manual_seed(config.seed + 1_000_003 * (1 + self._processes.rank))
         self._conditions = torch.tensor(training.conditions(), dtype=torch.float32)
         self._outputs = torch.tensor(training.outputs, dtype=torch.float32)
         self._validation = Validation(
@@ -201,11 +215,11 @@ class Trainer:
         rate *= min(1.0, (self._update + 1) / _WARM_UP_UPDATES)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        runs = self._next_runs()
+        runs = self._processes.share_of(self._next_runs())
         conditions, observed = self._conditions[runs, :steps], self._outputs[runs, : steps + 1]
 
         sizes = config.generator
-        roller = WindowRoller(self.generator, conditions, observed, sizes.run_latent_dim, sizes.step_latent_dim, self._random)
+        roller = WindowRoller(self.generator, conditions, observed, sizes.run_latent_dim, sizes.step_latent_dim, self._latents)
         loss = self._objective.loss(roller, Batch(runs, conditions, observed), share)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -214,16 +228,17 @@ class Trainer:
             )
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.average_gradients(self._trained)
         gradient = torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
         self._optimiser.step()
         if stands(self._optimiser):
             self._average_weights()
         self._objective.after_update((self.generator, self._average))
         self._update += 1
-        self.cpu_s += time.process_time() - start
+        self.cpu_s = self._processes.largest(self.cpu_s + time.process_time() - start)
         start = time.process_time()
         score = self._validate_when_due(share)
-        self.cpu_s += time.process_time() - start
+        self.cpu_s = self._processes.largest(self.cpu_s + time.process_time() - start)
         signals = {"gradient": float(gradient)} | self._objective.signals()
         return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, score, self._best, signals)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.dataset.trajectories import Array, Trajectories
 from surrogate_fmu.errors import SurrogateError, TrainingError
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.judge import Judge, Judgement, pick_winner
@@ -66,6 +66,7 @@ def race(
     budget_cpu_s: float,
     report: Callable[[Sequence[Candidate]], None] = lambda candidates: None,
     folder: Path = Path(),
+    long_conditions: Array | None = None,
 ) -> Race:
     """Train every recipe, in turns, and judge.
 
@@ -77,6 +78,7 @@ def race(
         budget_cpu_s: CPU seconds of all trainings together; each gets an equal share, and a learning rate that falls over it.
         report: called whenever a candidate has had its turn.
         folder: where files that the configuration names are.
+        long_conditions: of the judge's long rollouts; see `Judge`.
 
     Raises:
         TrainingError: no candidate got through, or the data do not fit.
@@ -89,7 +91,8 @@ def race(
             _take_turn(candidate, trainers[candidate.recipe.name])
             report(candidates)
     sizes = config.generator
-    judge = Judge(validation, sizes.run_latent_dim, sizes.step_latent_dim, max(64, config.validation_members), config.seed + 2)
+    members = max(64, config.validation_members)
+    judge = Judge(validation, sizes.run_latent_dim, sizes.step_latent_dim, members, config.seed + 2, long_conditions)
     for candidate in candidates:
         if not candidate.failed:
             candidate.result = trainers[candidate.recipe.name].result()

@@ -48,6 +48,14 @@ def _terms(*terms: tuple[str, float, Mapping[str, Any]]) -> Callable[[TrainingCo
     return lambda config: dataclasses.replace(config, objective=Objective.TERMS, terms=configs, energy=EnergyConfig())
 
 
+def _density(components: int) -> Callable[[TrainingConfig], TrainingConfig]:
+    def configure(config: TrainingConfig) -> TrainingConfig:
+        generator = dataclasses.replace(config.generator, components=components)
+        return dataclasses.replace(_terms(("likelihood", 1.0, {}))(config), generator=generator)
+
+    return configure
+
+
 def _named(objective: Objective) -> Callable[[TrainingConfig], TrainingConfig]:
     return lambda config: dataclasses.replace(config, objective=objective, terms=())
 
@@ -58,6 +66,8 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe("energy", "fair energy score and CRPS, individuals recognised", 0.0, _named(Objective.ENERGY)),
         Recipe("crps", "fair CRPS of every output and step", 0.0, _terms(("crps", 1.0, {}))),
         Recipe("mse", "squared error of the ensemble mean: a baseline, it has no spread", 0.0, _terms(("mean-error", 1.0, {}))),
+        Recipe("gaussian", "likelihood of a Gaussian per step", 0.0, _density(1)),
+        Recipe("mixture", "likelihood of a mixture of 5 Gaussians per step", 0.5, _density(5)),
         Recipe("repulsion", "energy score and members that repel", 0.5, _terms(("energy", 1.0, {}), ("repulsion", 0.02, {}))),
         Recipe("mmd", "maximum mean discrepancy, mixture of kernels", 0.5, _terms(("mmd", 1.0, {}))),
         Recipe("energy-distance", "energy distance of windows with conditions", 0.5, _terms(("energy-distance", 1.0, {}))),

@@ -60,6 +60,13 @@ class WindowRoller:
         given = torch.cat([individuals, individuals.new_zeros(len(individuals), self._dims[1])], dim=1)
         return given[None, :, None].expand(-1, -1, self._conditions.shape[1], -1)
 
+    def log_likelihood(self) -> Tensor | None:
+        """Of the recorded outputs, (batch,); None where the generator has no density."""
+        if not getattr(self._generator, "components", 0):
+            return None
+        likelihood: Tensor = self._generator.log_likelihood(self._conditions, self._near)  # type: ignore[attr-defined]
+        return likelihood
+
     def roll(self, latents: Tensor, points: Tensor) -> Tensor:
         """Outputs (member, batch, point, output_dim) for latents (member, batch, step, latent_dim).
 

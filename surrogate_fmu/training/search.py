@@ -1,30 +1,33 @@
 """A search for settings: trials with different ones, chosen by what earlier trials gave, judged as the candidates of a race are.
 
 Settings are named by their path in the configuration: "learning_rate", "generator.width", "energy.path_weight". The study is kept
-in a file and goes on where it was stopped. TPE with median pruning and grids are Optuna's (Akiba et al., KDD 2019).
+in a file and goes on where it was stopped. TPE and grids are Optuna's (Akiba et al., KDD 2019).
 """
 
-import dataclasses
+import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surrogate_fmu.dataset.trajectories import Trajectories
-from surrogate_fmu.errors import ConfigError, SurrogateError, TrainingError
-from surrogate_fmu.schema import SchemaError, decode, encode
+import numpy as np
+
+from surrogate_fmu.dataset.trajectories import Array, Trajectories
+from surrogate_fmu.errors import ConfigError, TrainingError
+from surrogate_fmu.schema import encode
 from surrogate_fmu.training.config import TrainingConfig
-from surrogate_fmu.training.judge import Judge, Judgement
-from surrogate_fmu.training.loop import Trainer, TrainingResult
+from surrogate_fmu.training.judge import Judgement
+from surrogate_fmu.training.loop import TrainingResult
+from surrogate_fmu.training.trial import Engine, Outcome, Problem, Task, configured, in_turn, run_trial
 
 if TYPE_CHECKING:
     import optuna
 
 _PROBLEM = "problem"
-_UNBOUNDED = 10**9  # updates: the budget ends a trial
+_STARTUP_TRIALS = 5  # complete ones before any is stopped
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def search(
     study_file: Path | None = None,
     report: Callable[[Trial], None] = lambda trial: None,
     folder: Path = Path(),
+    long_conditions: Array | None = None,
+    engine: Engine = in_turn,
 ) -> Found:
     """Look for the best settings.
 
@@ -120,8 +125,12 @@ def search(
         study_file: keeps the study; None keeps it for this search alone.
         report: called after each trial.
         folder: where files that the configuration names are.
+        long_conditions: of the judge's long rollouts; see `Judge`.
+        engine: runs the trials. A grid, and the first ten trials of TPE, which are random, are the same whatever the engine; later
+            ones rest on what was seen when they were asked for, and trials that run at the same time do not see each other.
 
     Raises:
+        DatasetError: a schedule of the validation runs has too few individuals.
         ConfigError: a setting of the space is unknown or cannot have such a value, or a grid has a range.
         TrainingError: the study is one of another problem, or no trial got through.
     """
@@ -131,51 +140,25 @@ def search(
     _check_space(config, space, grid)
     if grid:
         trials = min(trials, math.prod(len(choice) for choice in space.values() if not isinstance(choice, Range)))
-    share = budget_cpu_s / trials
-    sizes = config.generator
-    judge = Judge(validation, sizes.run_latent_dim, sizes.step_latent_dim, max(64, config.validation_members), config.seed + 2)
-    study = _open_study(config, space, grid, study_file, training, validation, share)
-    best: tuple[float, int, TrainingConfig, TrainingResult, Judgement] | None = None
-    while sum(trial.state.is_finished() for trial in study.trials) < trials:
-        trial = study.ask()
-        settings = {path: _suggest(trial, path, choice) for path, choice in space.items()}
-        state, score = optuna.trial.TrialState.COMPLETE, None
-        try:
-            tried = dataclasses.replace(configured(config, settings), budget_cpu_s=share, updates=_UNBOUNDED)
-            result = _train(trial, Trainer(training, validation, tried, folder=folder))
-            judgement = judge.judge(result.generator)
-            score = judgement.score + judgement.diverged
-            if best is None or score < best[0]:
-                best = (score, trial.number, tried, result, judgement)
-        except optuna.TrialPruned:
-            state = optuna.trial.TrialState.PRUNED
-        except SurrogateError as error:
-            state = optuna.trial.TrialState.FAIL
-            trial.set_user_attr("error", str(error))
-        study.tell(trial, score, state=state)
-        report(_as_trial(study.trials[trial.number]))
-    return _found(study, best, training, validation, config, share, judge, folder)
+    problem = Problem(training, validation, config, budget_cpu_s / trials, folder, long_conditions)
+    problem.make_judge()  # data that do not fit are refused here, not once in every trial
+    study = _open_study(problem, space, grid, study_file)
+    asked: dict[int, optuna.Trial] = {}
 
+    def ask() -> Iterator[Task]:
+        for _ in range(trials - sum(trial.state.is_finished() for trial in study.trials)):
+            trial = study.ask()
+            asked[trial.number] = trial
+            settings = {path: _suggest(trial, path, choice) for path, choice in space.items()}
+            yield Task(trial.number, settings, _bars(study))
 
-def configured(config: TrainingConfig, settings: Mapping[str, Any]) -> TrainingConfig:
-    """The configuration with some settings, by path.
-
-    Raises:
-        ConfigError: a path leads nowhere, or a value cannot be used there.
-    """
-    data = encode(config)
-    for path, value in settings.items():
-        *tables, name = path.split(".")
-        table = data
-        for key in tables:
-            table = table.get(key) if isinstance(table, dict) else None
-        if not isinstance(table, dict) or name not in table:
-            raise ConfigError(f"the setting {path!r} is unknown; give its path in [training], such as generator.width")
-        table[name] = value
-    try:
-        return decode(TrainingConfig, data)
-    except SchemaError as error:
-        raise ConfigError(f"the search tries a setting that cannot be used: {error}") from error
+    best: Outcome | None = None
+    for outcome in engine(run_trial, problem, ask()):
+        _tell(study, asked[outcome.number], outcome)
+        if outcome.score is not None and (best is None or best.score is None or outcome.score < best.score):
+            best = outcome
+        report(_as_trial(study.trials[outcome.number]))
+    return _found(study, best, problem)
 
 
 def parse_space(texts: Sequence[str]) -> Space:
@@ -225,22 +208,14 @@ def _check_space(config: TrainingConfig, space: Space, grid: bool) -> None:
             configured(config, {path: value})
 
 
-def _open_study(
-    config: TrainingConfig,
-    space: Space,
-    grid: bool,
-    study_file: Path | None,
-    training: Trajectories,
-    validation: Trajectories,
-    share: float,
-) -> "optuna.Study":
+def _open_study(problem: Problem, space: Space, grid: bool, study_file: Path | None) -> "optuna.Study":
     import optuna
 
+    config, long_conditions = problem.config, problem.long_conditions
     sampler = optuna.samplers.TPESampler(seed=config.seed, multivariate=True)
-    problem = json.dumps(
-        [training.checksum(), validation.checksum(), encode(config), {p: str(c) for p, c in space.items()}, grid, share],
-        sort_keys=True,
-    )
+    long_runs = None if long_conditions is None else hashlib.sha256(np.ascontiguousarray(long_conditions).tobytes()).hexdigest()
+    content = [problem.training.checksum(), problem.validation.checksum(), encode(config), {p: str(c) for p, c in space.items()}]
+    text = json.dumps([*content, grid, problem.budget_cpu_s, long_runs], sort_keys=True)
     if study_file is not None:
         study_file.parent.mkdir(parents=True, exist_ok=True)
     storage = None if study_file is None else f"sqlite:///{study_file}"
@@ -249,18 +224,18 @@ def _open_study(
             storage=storage,
             study_name="surrogate-fmu",
             sampler=sampler,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            pruner=optuna.pruners.NopPruner(),  # trials stop themselves, wherever they run
             load_if_exists=True,
         )
     except Exception as error:  # of the database's own kinds
         raise TrainingError(f"the study {study_file} cannot be read ({error}); give another file") from error
     known = study.user_attrs.get(_PROBLEM)
-    if known is not None and known != problem:
+    if known is not None and known != text:
         raise TrainingError(
-            f"the study {study_file} belongs to another problem: data, configuration, space or the share of the budget differ; "
-            "give another file, or delete it"
+            f"the study {study_file} belongs to another problem: data, configuration, space, long rollouts or the share of the "
+            "budget differ; give another file, or delete it"
         )
-    study.set_user_attr(_PROBLEM, problem)
+    study.set_user_attr(_PROBLEM, text)
     if grid and known is None:
         values = [list(choice) for choice in space.values() if not isinstance(choice, Range)]
         for combination in itertools.product(*values):
@@ -276,45 +251,42 @@ def _suggest(trial: "optuna.Trial", path: str, choice: Range | Sequence[Any]) ->
     return trial.suggest_float(path, choice.low, choice.high, log=choice.log)
 
 
-def _train(trial: "optuna.Trial", trainer: Trainer) -> TrainingResult:
+def _bars(study: "optuna.Study") -> tuple[float, ...]:
+    """Medians of the complete trials' scores by validation, as far as enough of them came (Golovin et al., KDD 2017)."""
+    curves = [trial.intermediate_values for trial in study.trials if trial.state.name == "COMPLETE"]
+    bars: list[float] = []
+    while len(at := [curve[len(bars) + 1] for curve in curves if len(bars) + 1 in curve]) >= _STARTUP_TRIALS:
+        bars.append(float(np.median(at)))
+    return tuple(bars)
+
+
+def _tell(study: "optuna.Study", trial: "optuna.Trial", outcome: Outcome) -> None:
     import optuna
 
-    validations = 0
-    while not trainer.finished:
-        progress = trainer.update()
-        if progress.validation is not None and progress.best is not None:
-            validations += 1
-            trial.report(progress.validation.score, validations)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-    return trainer.result()
+    for validation, score in enumerate(outcome.curve, 1):
+        trial.report(score, validation)
+    if outcome.error:
+        trial.set_user_attr("error", outcome.error)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    elif outcome.score is None:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, outcome.score)
 
 
-def _found(
-    study: "optuna.Study",
-    best: tuple[float, int, TrainingConfig, TrainingResult, Judgement] | None,
-    training: Trajectories,
-    validation: Trajectories,
-    config: TrainingConfig,
-    share: float,
-    judge: Judge,
-    folder: Path,
-) -> Found:
+def _found(study: "optuna.Study", best: Outcome | None, problem: Problem) -> Found:
     trials = tuple(_as_trial(trial) for trial in study.trials)
     complete = [trial for trial in trials if trial.score is not None]
     if not complete:
         errors = {trial.user_attrs["error"] for trial in study.trials if "error" in trial.user_attrs}
         raise TrainingError(f"no trial got through: {'; '.join(sorted(errors)) or 'all were pruned'}")
     winner = min(complete, key=lambda trial: trial.score or math.inf)
-    if best is not None and best[1] == winner.number:
-        return Found(winner, best[2], best[3], best[4], trials)
-    # the best one is of an earlier search, which kept its settings and not its weights
-    chosen = dataclasses.replace(configured(config, winner.settings), budget_cpu_s=share, updates=_UNBOUNDED)
-    trainer = Trainer(training, validation, chosen, folder=folder)
-    while not trainer.finished:
-        trainer.update()
-    result = trainer.result()
-    return Found(winner, chosen, result, judge.judge(result.generator), trials)
+    if best is None or best.number != winner.number:
+        # the best one is of an earlier search, which kept its settings and not its weights
+        best = run_trial(problem, Task(winner.number, winner.settings))
+    if best.result is None or best.judgement is None:
+        raise TrainingError(f"trial {winner.number + 1}, trained again, did not get through: {best.error}")
+    return Found(winner, problem.with_settings(winner.settings), best.result, best.judgement, trials)
 
 
 def _as_trial(trial: "optuna.trial.FrozenTrial") -> Trial:

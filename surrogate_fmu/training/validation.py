@@ -62,9 +62,10 @@ class Validation:
 
     def __init__(self, trajectories: Trajectories, run_latent_dim: int, step_latent_dim: int, members: int, seed: int) -> None:
         numbers, counts = np.unique(trajectories.schedule, return_counts=True)
-        if counts.min() < 3 or counts.min() != counts.max():
+        fewest = 3 if run_latent_dim + step_latent_dim else 1  # without latents there is no spread to compare
+        if counts.min() < fewest or counts.min() != counts.max():
             raise DatasetError(
-                f"validation needs at least 3 individuals per schedule, the same number for each; got {counts.min()} to "
+                f"validation needs at least {fewest} individuals per schedule, the same number for each; got {counts.min()} to "
                 f"{counts.max()}; set individuals in [recording.validation] and record again"
             )
         order = np.argsort(trajectories.schedule, kind="stable")
@@ -81,7 +82,9 @@ class Validation:
         # An output that the inputs fix has no spread to measure by; a small share of its range stands in.
         scale = self.plant.std(dim=(0, 1, 2))
         self.resolution = torch.where(scale > 0, _RESOLUTION * scale, torch.ones_like(scale))
-        self.floor = torch.stack([_crps(self.plant[:, others[i]], self.plant[:, i]) for i in range(individuals)]).mean(dim=0)
+        self.floor = torch.zeros(len(numbers), self.plant.shape[-1])
+        if individuals > 1:
+            self.floor = torch.stack([_crps(self.plant[:, others[i]], self.plant[:, i]) for i in range(individuals)]).mean(dim=0)
         self.names = trajectories.names(Causality.OUTPUT)
 
     def score(self, generator: RollingGenerator) -> ValidationScore:
@@ -89,7 +92,8 @@ class Validation:
         members = self.members(generator)
         crps = self.crps(members)
         spread, plant_spread = (
-            torch.maximum(ensemble.var(dim=1).mean(dim=(0, 1)).sqrt(), self.resolution) for ensemble in (members, self.plant)
+            torch.maximum(ensemble.var(dim=1, correction=min(1, ensemble.shape[1] - 1)).mean(dim=(0, 1)).sqrt(), self.resolution)
+            for ensemble in (members, self.plant)
         )
         ratio = crps.mean(dim=0) / torch.maximum(self.floor.mean(dim=0), self.resolution)
         return ValidationScore(tuple(ratio.tolist()), tuple((spread / plant_spread).tolist()))

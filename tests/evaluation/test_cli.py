@@ -17,6 +17,7 @@ from surrogate_fmu.dataset.store import write_trajectories
 from surrogate_fmu.errors import ConfigError, VerdictError
 from surrogate_fmu.evaluation.card import Card
 from surrogate_fmu.evaluation.config import Verdict, VerifyConfig
+from surrogate_fmu.plant.source import PlantSource
 from tests.evaluation import worlds
 from tests.toy import MANIFEST
 
@@ -57,6 +58,10 @@ class Settings:
     folder: Path
     verify: VerifyConfig
     surrogate: SurrogateSection = field(default_factory=lambda: SurrogateSection("toy", plant="slow.py:Slow"))
+
+    @property
+    def plant_source(self) -> PlantSource:
+        return PlantSource(self.surrogate.plant, self.folder)
 
     def check_variables(self, variables: object, where: str) -> None:
         assert variables == MANIFEST.variables

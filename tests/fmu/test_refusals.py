@@ -291,3 +291,34 @@ except Exception as error:
     )
     answer = run_python(script, toy_fmu)
     assert "Failed to instantiate" in answer and "needs 'torch'" in answer.replace("\\", "")
+
+
+def test_an_fmu_with_the_description_of_another_build_is_not_instantiated(
+    toy_bundle: Bundle, fmi: FmiVersion, tmp_path: Path, run_python: Callable[..., str]
+) -> None:
+    """The library of PythonFMU is given the GUID and does not look; in a process of its own, since a refusal stays in it."""
+    script = """
+import sys, zipfile
+from pathlib import Path
+from surrogate_fmu.errors import SessionError
+from surrogate_fmu.fmu.master import FmuSession
+
+folder = Path(sys.argv[2])
+zipfile.ZipFile(sys.argv[1]).extractall(folder)
+description = folder / "modelDescription.xml"
+text = description.read_text()
+description.write_text(text.replace('="{', '="{0', 1))
+try:
+    FmuSession(folder)
+except SessionError as error:
+    print(error)
+description.write_text(text)
+with FmuSession(folder) as session:
+    session.initialize()
+    print(sorted(session.do_step()))
+"""
+    path = build_python_fmu(toy_bundle, tmp_path / "a.fmu", fmi=fmi)
+    refused, stepped = run_python(script, path, tmp_path / "unpacked").strip().splitlines()
+    attribute = "instantiationToken" if fmi is FmiVersion.V3 else "guid"
+    assert f"modelDescription.xml has the {attribute} {{0" in refused and "use the files of one build" in refused
+    assert stepped == "['flow', 'temperature']"

@@ -10,7 +10,10 @@ from surrogate_fmu.errors import ConfigError, PlantError
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.protocol import Plant, load_plant
-from surrogate_fmu.plant.record import Recording, record, simulate
+from surrogate_fmu.plant.record import Recording, record
+from surrogate_fmu.plant.run import simulate
+from surrogate_fmu.plant.settings import PlantSettings
+from surrogate_fmu.plant.source import PlantSource
 from tests.plant.plants import PLANT, write_plant
 
 STEPS = 5
@@ -24,8 +27,14 @@ DESIGN = Design(
 SCHEDULES = draw_schedules(DESIGN, 3, STEPS, 2.0, 9)
 
 
-def record_plant(folder: Path, reference: str, jobs: int = 1, **options: object) -> Recording:
-    return record(reference, folder, SCHEDULES, 2, 4, folder / "runs", jobs, **options)
+def record_plant(
+    folder: Path,
+    reference: str,
+    jobs: int = 1,
+    settings: PlantSettings | None = None,
+    **options: object,
+) -> Recording:
+    return record(PlantSource(reference, folder, settings or PlantSettings()), SCHEDULES, 2, 4, folder / "runs", jobs, **options)
 
 
 def test_recorded_runs_equal_direct_simulation_whatever_the_number_of_jobs(tmp_path: Path):
@@ -90,7 +99,7 @@ def test_failed_runs_are_left_out_and_reported_with_seed_schedule_and_reason(tmp
     folder = write_plant(tmp_path / reference.replace(":", "_"))
     recording = record_plant(folder, reference)
     whole = record(
-        "tank.py:Tank", folder, SCHEDULES, 2, 4, tmp_path / "whole", 1
+        PlantSource("tank.py:Tank", folder), SCHEDULES, 2, 4, tmp_path / "whole", 1
     ).trajectories  # the same seeds, none of which fails
     odd = whole.plant_seed % 2 == 1
     assert 0 < odd.sum() < 6
@@ -115,11 +124,27 @@ def test_a_defect_of_the_plants_code_is_not_swallowed(tmp_path: Path):
         record_plant(folder, "tank.py:Tank")
 
 
-def test_a_dying_worker_is_reported_with_what_to_do(tmp_path: Path):
-    text = PLANT.replace("self.step += 1", "__import__('os')._exit(3)")
-    folder = write_plant(tmp_path / "dying", text=text)
-    with pytest.raises(PlantError, match=r"a worker process died while recording; finished runs are kept in .*fewer --jobs"):
-        record_plant(folder, "tank.py:Tank")
+@pytest.mark.parametrize(
+    ("defect", "reason"),
+    [
+        ("__import__('os')._exit(3)", "its process died with exit code 3; .*fewer --jobs"),
+        ("__import__('time').sleep(600)", "not finished after 2 s"),
+    ],
+    ids=["dies", "hangs"],
+)
+def test_a_run_that_takes_its_process_along_is_set_aside_and_the_others_go_on(tmp_path: Path, defect: str, reason: str):
+    folder = write_plant(tmp_path / "defect", text=PLANT.replace("self.step += 1", f"self.seed % 2 and {defect}; self.step += 1"))
+    recording = record_plant(folder, "tank.py:Tank", settings=PlantSettings(timeout_s=2.0))
+    assert 0 < len(recording.failures) < 6
+    assert len(recording.trajectories) == 6 - len(recording.failures)
+    assert all(failure.plant_seed % 2 and re.search(reason, failure.reason) for failure in recording.failures)
+    assert not (recording.trajectories.plant_seed % 2).any()
+
+
+def test_settings_of_an_fmu_are_refused_for_a_class(tmp_path: Path):
+    folder = write_plant(tmp_path / "class")
+    with pytest.raises(ConfigError, match=r"how an FMU is driven, and .tank\.py:Tank. is none"):
+        record_plant(folder, "tank.py:Tank", settings=PlantSettings(seed="seed"))
 
 
 def test_a_plant_is_found_by_file_and_class(tmp_path: Path):

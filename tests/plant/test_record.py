@@ -10,7 +10,9 @@ from surrogate_fmu.errors import DatasetError, PlantError
 from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.protocol import load_plant
-from surrogate_fmu.plant.record import record, simulate
+from surrogate_fmu.plant.record import record
+from surrogate_fmu.plant.run import simulate
+from surrogate_fmu.plant.source import PlantSource
 
 PLANT = """
 import numpy as np
@@ -69,7 +71,7 @@ def test_recorded_runs_are_those_of_the_plant_and_recording_resumes(tmp_path: Pa
     schedules = draw_schedules(DESIGN, 4, 12, 1.0, 1)
 
     def go():
-        return record("tank.py:Tank", tmp_path / "whole", schedules, 2, 7, tmp_path / "runs", jobs=2)
+        return record(PlantSource("tank.py:Tank", tmp_path / "whole"), schedules, 2, 7, tmp_path / "runs", jobs=2)
 
     first = go()
     files = sorted((tmp_path / "runs").glob("*.npz"))
@@ -87,19 +89,19 @@ def test_recorded_runs_are_those_of_the_plant_and_recording_resumes(tmp_path: Pa
 def test_failed_runs_are_reported_and_left_out(tmp_path: Path):
     write_plant(tmp_path / "some", "seed % 2")
     schedules = draw_schedules(DESIGN, 6, 5, 1.0, 1)
-    recording = record("tank.py:Tank", tmp_path / "some", schedules, 2, 7, tmp_path / "runs", jobs=1)
+    recording = record(PlantSource("tank.py:Tank", tmp_path / "some"), schedules, 2, 7, tmp_path / "runs", jobs=1)
     assert len(recording.trajectories) + len(recording.failures) == 12
     assert recording.failures
     assert all("bursts" in failure.reason for failure in recording.failures)
     write_plant(tmp_path / "none", "True")
     with pytest.raises(PlantError, match="none of the 12 runs"):
-        record("tank.py:Tank", tmp_path / "none", schedules, 2, 7, tmp_path / "other", jobs=1)
+        record(PlantSource("tank.py:Tank", tmp_path / "none"), schedules, 2, 7, tmp_path / "other", jobs=1)
 
 
 def test_datasets_are_read_back_and_damage_is_seen(tmp_path: Path):
     write_plant(tmp_path / "stored", "False")
     runs = record(
-        "tank.py:Tank", tmp_path / "stored", draw_schedules(DESIGN, 2, 5, 1.0, 1), 1, 7, tmp_path / "r", jobs=1
+        PlantSource("tank.py:Tank", tmp_path / "stored"), draw_schedules(DESIGN, 2, 5, 1.0, 1), 1, 7, tmp_path / "r", jobs=1
     ).trajectories
     path = tmp_path / "runs.nc"
     write_trajectories(runs, path)

@@ -81,7 +81,7 @@ def test_a_farm_that_does_not_fit_is_refused(toy_bundle: Bundle, fields: dict, s
 
 
 def test_a_farm_without_ray_says_what_to_install(toy_bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("surrogate_fmu.runtime.ray_farm.find_spec", lambda name: None)
+    monkeypatch.setattr("surrogate_fmu.ray_cluster.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'surrogate-fmu\[ray\]'"):
         list(run_on_ray(make_farm(toy_bundle, 2)))
 

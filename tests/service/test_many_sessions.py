@@ -93,6 +93,25 @@ def test_a_step_of_many_is_a_step_of_each(stub: SurrogateStub, count: int):
             np.testing.assert_array_equal(seen, [single.outputs[name].elements[0] for single in singles])
 
 
+@pytest.mark.parametrize("way", ["one", "many"])
+def test_run_latents_alone_leave_the_step_latents_to_the_seed(stub: SurrogateStub, toy_bundle: Bundle, way: str):
+    z = [0.75]  # one run latent, the two step latents of every step are drawn
+    local = Session(toy_bundle, seed=0, z_mode="external")
+    local.initialize(z=z)
+    expected = [local.do_step({"power": 3.0 * step}, z=z)["temperature"] for step in range(5)]
+    (session_id,) = open_some(stub, 1, z_mode=pb.Z_MODE_EXTERNAL, z=pb.Value(elements=z))
+    seen = []
+    for step in range(5):
+        if way == "one":
+            point = stub.DoStep(step_request(session_id, step + 1, 3.0 * step, z=pb.Value(elements=z))).point
+            seen.append(point.outputs["temperature"].elements[0])
+        else:
+            request = pb.DoStepsRequest(session_ids=[session_id], step_numbers=[step + 1], z=column([z]))
+            request.inputs["power"].CopyFrom(column([3.0 * step]))
+            seen.append(conversion.array_from_proto("temperature", stub.DoSteps(request).outputs["temperature"], (1,))[0])
+    assert np.array_equal(np.float32(seen), np.float32(expected))
+
+
 def test_a_call_of_many_again_gives_its_replies(stub: SurrogateStub):
     ids = open_some(stub, 5)
     request = pb.DoStepsRequest(session_ids=ids, step_numbers=[1] * 5, inputs={"power": column([1.0, 2.0, 3.0, 4.0, 5.0])})

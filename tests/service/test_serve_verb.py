@@ -58,13 +58,14 @@ def arguments(*words: str) -> argparse.Namespace:
 
 
 def test_arguments_that_cannot_be_used(toy_bundle_path: Path, tmp_path: Path):
+    handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ConfigError, match="listen 'nowhere' must be host:port"):
         serve.run(arguments(str(toy_bundle_path), "--listen", "nowhere"))
     with pytest.raises(BundleError, match="there is no bundle at"):
         serve.run(arguments(str(tmp_path / "missing.bundle")))
     with pytest.raises(ConfigError, match="two bundles"):
         serve.run(arguments(str(toy_bundle_path), str(toy_bundle_path)))
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "the handlers of before are back"
+    assert signal.getsignal(signal.SIGTERM) is handler, "the handlers of before are back"
 
 
 def test_help_is_one_line():

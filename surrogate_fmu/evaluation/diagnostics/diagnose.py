@@ -4,85 +4,54 @@ Floors are the plant's own: one half of its individuals in the surrogate's place
 failure that the plant itself would show on so few runs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.evaluation import metrics
-from surrogate_fmu.evaluation.diagnostics import two_sample
+from surrogate_fmu.evaluation.config import Balance
+from surrogate_fmu.evaluation.diagnostics.case import Case, make_case
+from surrogate_fmu.evaluation.diagnostics.finding import Finding, Level
+from surrogate_fmu.evaluation.diagnostics.latents import LatentGain, find_weak_latents, measure_gain
+from surrogate_fmu.evaluation.diagnostics.measures import Measure, find_blindness, measure
 from surrogate_fmu.evaluation.diagnostics.modes import Modes, find_modes
-from surrogate_fmu.evaluation.diagnostics.properties import flat, property_names, run_properties
-from surrogate_fmu.evaluation.ensembles import PlantEnsemble, group_by_schedule, long_conditions
+from surrogate_fmu.evaluation.diagnostics.ranks import find_misplaced_ranks
+from surrogate_fmu.evaluation.diagnostics.time_scales import find_other_time_scales
+from surrogate_fmu.evaluation.ensembles import Ensembles, PlantEnsemble, group_by_schedule, long_conditions
 from surrogate_fmu.evaluation.members import Members
 from surrogate_fmu.manifest import Manifest
 
 Array = NDArray[np.float64]
-_RESOLUTION = 1e-4  # of an output's standard deviation
-_SAMPLES = 1500  # runs that measures with all pairs are taken of
 _LONG_RUNS, _LONG = 32, 20
-_DRAWS = 20  # halvings of the plant's individuals behind a floor
-
-
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one detector saw.
-
-    Attributes:
-        name: of the failure that it looks for.
-        level: how bad it is.
-        figure: the worst of what it measured.
-        floor: what the plant gives in the surrogate's place.
-        sentence: what it means and what to do.
-    """
-
-    name: str
-    level: Level
-    figure: float
-    floor: float
-    sentence: str
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, and the measures that none of them is a verdict of.
+    """All findings, the measures that none of them is a verdict of, and what both were taken of.
 
     Attributes:
         findings: one for each detector.
         measures: two-sample measures by name, with the plant's own beside them.
+        case: what detectors looked at.
+        ensembles: the runs of both, for pictures.
+        gain: what the latents do; None where no bundle was given.
     """
 
     findings: tuple[Finding, ...]
-    measures: dict[str, tuple[float, float]]
+    measures: dict[str, Measure]
+    case: Case
+    ensembles: Ensembles
+    gain: LatentGain | None = None
 
     @property
     def worst(self) -> Level:
         """The worst level."""
         return max((finding.level for finding in self.findings), key=list(Level).index)
-
-
-@dataclass(frozen=True)
-class _Case:
-    plant: Array  # (schedule, individual, point, output)
-    surrogate: Array  # (schedule, member, point, output)
-    first: Array  # one half of the plant's individuals
-    second: Array  # the other
-    outputs: tuple[str, ...]
-    resolution: Array
-    leads: tuple[int, ...]
-    rng: np.random.Generator
 
 
 def diagnose(
@@ -92,6 +61,8 @@ def diagnose(
     training: Trajectories | None = None,
     members: int = 64,
     seed: int = 0,
+    bundle: Bundle | None = None,
+    balances: Sequence[Balance] = (),
 ) -> Diagnosis:
     """Look for every known failure.
 
@@ -102,6 +73,8 @@ def diagnose(
         training: runs that were trained on, to look for overfitting.
         members: surrogate runs per schedule.
         seed: of runs and floors.
+        bundle: whose generator is differentiated by its latents; None leaves that out.
+        balances: conserved quantities that long runs must keep in the recorded range, as `[verify]` has them.
 
     Raises:
         DatasetError: there are too few individuals per schedule.
@@ -113,37 +86,52 @@ def diagnose(
     surrogate = make_members(ensemble.conditions.repeat(members, axis=0), seeds).reshape(
         count, members, *ensemble.outputs.shape[2:]
     )
-    finite = np.where(np.isfinite(surrogate), surrogate, 0.0)
-    half = ensemble.outputs.shape[1] // 2
-    steps = ensemble.outputs.shape[2] - 1
-    case = _Case(
-        ensemble.outputs,
-        finite,
-        ensemble.outputs[:, :half],
-        ensemble.outputs[:, half : 2 * half],
-        ensemble.output_names,
-        np.maximum(_RESOLUTION * ensemble.outputs.std(axis=(0, 1, 2)), 1e-12),
-        tuple(sorted({1, max(1, steps // 2), steps})),
-        rng,
-    )
+    case = make_case(ensemble, surrogate, rng)
     findings = [
+        _start(case),
         _spread(case),
         _calibration(case),
+        find_misplaced_ranks(case),
         _memory(case),
+        *find_other_time_scales(case),
         _modes(case),
         _tails(case),
-        _divergence(case, make_members, ensemble),
-        _blindness(case),
+        _divergence(case, make_members, ensemble, balances),
+        find_blindness(case),
         _domain(ensemble, manifest),
     ]
+    gain = None
+    if bundle is not None:
+        gain = measure_gain(bundle, ensemble, case.resolution, seed)
+        findings.append(find_weak_latents(case, gain))
     if training is not None:
         findings.append(_overfitting(case, make_members, training, test))
-    return Diagnosis(tuple(findings), _measures(case))
+    return Diagnosis(tuple(findings), measure(case), case, Ensembles(ensemble, case.surrogate), gain)
 
 
-def _spread(case: _Case) -> Finding:
+def _start(case: Case) -> Finding:
+    """Point 0, which a session shows before its first step and no score of steps looks at."""
+
+    def off(plant: Array, surrogate: Array) -> Array:
+        difference = surrogate[:, :, 0].mean(axis=1) - plant[:, :, 0].mean(axis=1)
+        return np.asarray(np.sqrt((difference**2).mean(axis=0)) / (case.plant.std(axis=(0, 1, 2)) + case.resolution))
+
+    errors = off(case.plant, case.surrogate)
+    chance = case.chance(lambda a, b: float(off(a, b).max()))
+    error, output = float(errors.max()), case.outputs[int(errors.argmax())]
+    level = Level.OK if error <= max(0.1, chance) else Level.WARN if error <= max(0.3, chance) else Level.FAIL
+    sentence = (
+        "runs start where the plant's do"
+        if level is Level.OK
+        else f"{output} before the first step is off by {error:.2f} of its standard deviation; give it a balance with its start, "
+        "or do not read it before the first step"
+    )
+    return Finding("start", level, error, chance, sentence)
+
+
+def _spread(case: Case) -> Finding:
     ratios = metrics.spread_ratio(case.plant, case.surrogate, case.resolution)
-    chance = _chance(case, lambda a, b: np.abs(np.log(metrics.spread_ratio(a, b, case.resolution))).max())
+    chance = case.chance(lambda a, b: np.abs(np.log(metrics.spread_ratio(a, b, case.resolution))).max())
     worst = int(np.abs(np.log(ratios)).argmax())
     ratio, output = float(ratios[worst]), case.outputs[worst]
     floor = float(np.exp(chance))
@@ -159,9 +147,9 @@ def _spread(case: _Case) -> Finding:
     return Finding(name, level, ratio, floor, f"{output} scatters by {ratio:.2f} of the plant's own spread; {advice}")
 
 
-def _calibration(case: _Case) -> Finding:
+def _calibration(case: Case) -> Finding:
     ratios = metrics.spread_skill(case.plant, case.surrogate, case.resolution, case.leads)
-    chance = _chance(case, lambda a, b: np.abs(np.log(metrics.spread_skill(a, b, case.resolution, case.leads))).max())
+    chance = case.chance(lambda a, b: np.abs(np.log(metrics.spread_skill(a, b, case.resolution, case.leads))).max())
     lead, output = np.unravel_index(np.abs(np.log(ratios)).argmax(), ratios.shape)
     ratio = float(ratios[lead, output])
     off = abs(np.log(ratio))
@@ -176,11 +164,11 @@ def _calibration(case: _Case) -> Finding:
     return Finding("calibration", level, ratio, float(np.exp(chance)), sentence)
 
 
-def _memory(case: _Case) -> Finding:
+def _memory(case: Case) -> Finding:
     if len(case.leads) < 2:
         return Finding("missing memory", Level.OK, 0.0, 0.0, "runs are too short to ask")
     errors = metrics.persistence_error(case.plant, case.surrogate, case.resolution, case.leads)
-    chance = _chance(case, lambda a, b: metrics.persistence_error(a, b, case.resolution, case.leads).max())
+    chance = case.chance(lambda a, b: metrics.persistence_error(a, b, case.resolution, case.leads).max())
     error, output = float(errors.max()), case.outputs[int(errors.argmax())]
     level = Level.OK if error <= max(0.25, chance) else Level.WARN if error <= max(0.5, chance) else Level.FAIL
     sentence = (
@@ -192,7 +180,7 @@ def _memory(case: _Case) -> Finding:
     return Finding("missing memory", level, error, chance, sentence)
 
 
-def _modes(case: _Case) -> Finding:
+def _modes(case: Case) -> Finding:
     worst, output_name, floor = 0.0, "", 0.0
     seen = False
     for column, name in enumerate(case.outputs):
@@ -204,7 +192,7 @@ def _modes(case: _Case) -> Finding:
         off = partial(_mode_change, modes, column)
         figure = off(case.surrogate, case.plant)
         if figure >= worst:
-            worst, output_name, floor = figure, name, _chance(case, off)
+            worst, output_name, floor = figure, name, case.chance(off)
     if not seen:
         return Finding("mode loss", Level.OK, 1.0, 1.0, "no output of the plant has two modes")
     level = Level.OK if worst <= max(0.16, floor) else Level.WARN if worst <= max(0.5, floor) else Level.FAIL
@@ -227,7 +215,7 @@ def _mode_change(modes: Modes, column: int, first: Array, second: Array) -> floa
     return float(max(abs(np.log(a / b)) for a, b in zip(*figures, strict=True)))
 
 
-def _tails(case: _Case) -> Finding:
+def _tails(case: Case) -> Finding:
     levels = (0.001, 0.999)
 
     def off(first: Array, second: Array) -> float:
@@ -236,7 +224,7 @@ def _tails(case: _Case) -> Finding:
         ours, theirs = (np.quantile(((e[:, :, 1:] - mean) / unit), levels, axis=(0, 1, 2)) for e in (second, first))
         return float(np.abs(ours - theirs).max())
 
-    figure, chance = off(case.plant, case.surrogate), _chance(case, off)
+    figure, chance = off(case.plant, case.surrogate), case.chance(off)
     level = Level.OK if figure <= max(0.4, chance) else Level.WARN if figure <= max(1.0, chance) else Level.FAIL
     sentence = (
         "rare values are as rare as in the plant"
@@ -246,9 +234,9 @@ def _tails(case: _Case) -> Finding:
     return Finding("tails", level, figure, chance, sentence)
 
 
-def _divergence(case: _Case, make_members: Members, ensemble: PlantEnsemble) -> Finding:
+def _divergence(case: Case, make_members: Members, ensemble: PlantEnsemble, balances: Sequence[Balance]) -> Finding:
     steps = _LONG * (ensemble.outputs.shape[2] - 1)
-    conditions = long_conditions(ensemble, _LONG_RUNS, steps, (), case.rng)
+    conditions = long_conditions(ensemble, _LONG_RUNS, steps, balances, case.rng)
     runs = make_members(conditions, case.rng.integers(1, 2**31, _LONG_RUNS))
     low, high = ensemble.range
     gone = int(metrics.diverging_runs(runs, low, high).sum())
@@ -260,32 +248,6 @@ def _divergence(case: _Case, make_members: Members, ensemble: PlantEnsemble) -> 
         "known physics"
     )
     return Finding("divergence", level, float(gone), 0.0, sentence)
-
-
-def _blindness(case: _Case) -> Finding:
-    """Plant a change in one half of the plant's own runs: properties that do not see it judge nothing."""
-    mean = case.plant.mean(axis=1, keepdims=True)
-    spread = np.sqrt(((case.plant - mean) ** 2).mean(axis=(0, 1, 2))) + 1e-12
-    noise = case.rng.standard_normal(case.second.shape)
-    changes = {
-        "a shift by one spread": case.second + spread,
-        "half the spread": mean + 0.5 * (case.second - mean),
-        "noise in place of memory": mean + spread * noise,
-    }
-    unseen = []
-    lowest = 1.0
-    for name, changed in changes.items():
-        score = two_sample.classifier_auc(*_sampled(case, case.first, changed))
-        lowest = min(lowest, score)
-        if score < 0.65:
-            unseen.append(name)
-    level = Level.OK if not unseen else Level.WARN
-    sentence = (
-        "the properties see planted changes"
-        if not unseen
-        else f"the properties do not see {' and '.join(unseen)} planted in the plant's own runs; their verdicts mean nothing here"
-    )
-    return Finding("flawed properties", level, lowest, 0.5, sentence)
 
 
 def _domain(ensemble: PlantEnsemble, manifest: Manifest) -> Finding:
@@ -303,7 +265,7 @@ def _domain(ensemble: PlantEnsemble, manifest: Manifest) -> Finding:
     return Finding("domain", level, share, 0.0, sentence)
 
 
-def _overfitting(case: _Case, make_members: Members, training: Trajectories, test: Trajectories) -> Finding:
+def _overfitting(case: Case, make_members: Members, training: Trajectories, test: Trajectories) -> Finding:
     """The score of runs that were trained on against that of fresh ones, one run of each schedule."""
 
     def score(runs: Trajectories) -> float:
@@ -326,55 +288,3 @@ def _overfitting(case: _Case, make_members: Members, training: Trajectories, tes
         "smaller width"
     )
     return Finding("overfitting", level, ratio, 1.0, sentence)
-
-
-def _measures(case: _Case) -> dict[str, tuple[float, float]]:
-    names = property_names(case.outputs)
-    plant, surrogate = _sampled(case, case.plant, case.surrogate)
-    first, second = _sampled(case, case.first, case.second)
-    found: dict[str, tuple[float, float]] = {}
-    for name, measure in (
-        ("classifier AUC (C2ST)", two_sample.classifier_auc),
-        ("1-nearest-neighbour accuracy", two_sample.nearest_neighbour_accuracy),
-        ("kernel discrepancy (MMD^2)", two_sample.kernel_discrepancy),
-        ("Frechet distance of properties", two_sample.frechet_distance),
-    ):
-        found[name] = (float(measure(plant, surrogate)), float(measure(first, second)))
-    for name, ours, own in zip(
-        ("precision", "recall"),
-        two_sample.precision_recall(plant, surrogate),
-        two_sample.precision_recall(first, second),
-        strict=True,
-    ):
-        found[name] = (ours, own)
-    for name, ours, own in zip(
-        names, two_sample.wasserstein1(plant, surrogate), two_sample.wasserstein1(first, second), strict=True
-    ):
-        found[f"W1 of {name}"] = (float(ours), float(own))
-    return found
-
-
-def _sampled(case: _Case, first: Array, second: Array) -> tuple[Array, Array]:
-    """Properties of some runs of each, as many of both, in units of the first's spread."""
-    count = min(_SAMPLES, first.shape[0] * min(first.shape[1], second.shape[1]))
-    both = [flat(run_properties(runs, case.plant)) for runs in (first, second)]
-    both = [some[case.rng.permutation(len(some))[:count]] for some in both]
-    unit = both[0].std(axis=0) + 1e-9
-    centre = both[0].mean(axis=0)
-    return (both[0] - centre) / unit, (both[1] - centre) / unit
-
-
-def _chance(case: _Case, figure: Callable[[Array, Array], float]) -> float:
-    """What the figure of two samples of the plant's own individuals stays below in 95 of 100 cases."""
-    individuals = case.plant.shape[1]
-    values: list[float] = []
-    for _ in range(_DRAWS):
-        order = case.rng.permutation(individuals)
-        half = individuals // 2
-        values.append(figure(case.plant[:, order[:half]], case.plant[:, order[half : 2 * half]]))
-    return float(np.quantile(values, 0.95))
-
-
-def worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Findings in the order in which a person should read them."""
-    return sorted(findings, key=lambda finding: -list(Level).index(finding.level))

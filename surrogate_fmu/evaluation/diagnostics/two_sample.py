@@ -6,7 +6,6 @@ Everywhere: first, second (sample, property), scaled alike; `floor` is what two 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import linalg
 from torch import nn
 
 Array = NDArray[np.float64]
@@ -54,8 +53,11 @@ def frechet_distance(first: Array, second: Array) -> float:
     """
     means, covariances = zip(*((some.mean(axis=0), np.cov(some, rowvar=False)) for some in (first, second)), strict=True)
     one, other = (np.atleast_2d(covariance) for covariance in covariances)
-    root = linalg.sqrtm(one @ other)
-    return float(((means[0] - means[1]) ** 2).sum() + np.trace(one + other - 2.0 * np.real(root)))
+    values, vectors = np.linalg.eigh(one)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    # the trace of the root of one @ other, also where properties depend on each other and a covariance is singular
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other @ root), 0.0)).sum()
+    return float(((means[0] - means[1]) ** 2).sum() + np.trace(one + other) - 2.0 * shared)
 
 
 def precision_recall(first: Array, second: Array, neighbours: int = 3) -> tuple[float, float]:

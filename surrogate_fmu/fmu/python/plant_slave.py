@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, InputError, PlantError, SurrogateError
 from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
+from surrogate_fmu.fmu.python.description_token import check_description_token
+from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import Slave
 from surrogate_fmu.plant.protocol import Plant, load_plant
@@ -25,7 +27,12 @@ class PlantSlave(Slave):
 
     def __init__(self, **kwargs: Any) -> None:
         self._folder = Path(kwargs["resources"])
+        end_interpreter_first(self._folder, type(self).__name__)
         self._plant: Plant | None = None
+        try:
+            check_description_token(kwargs["resources"], self.token, self.prefix)
+        except SurrogateError as error:
+            raise fatal_refusal(error, self.prefix) from None
         if self.plant_reference not in self._known:
             try:
                 self._plant = load_plant(self.plant_reference, self._folder)

@@ -5,8 +5,6 @@ version does (`fmi2_shell`, `fmi3_shell`); `refusal` says what becomes of errors
 """
 
 import abc
-import atexit
-import gc
 import hashlib
 import json
 import sys
@@ -19,9 +17,6 @@ from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
 from surrogate_fmu.runtime.communication_step import check_communication_point
-
-# Collecting garbage while the interpreter is torn down after the library crashes hosts that loaded torch.
-atexit.register(gc.freeze)
 
 _STATE_HEAD = 32  # SHA-256 in front of the state
 
@@ -56,6 +51,7 @@ class Slave(abc.ABC):
         kwargs: what the library passes: instance_name, resources, visible.
 
     Attributes:
+        token: the GUID, or instantiation token, of the build; from the slave module in the FMU.
         prefix: of the names of FMI functions, "fmi2" or "fmi3"; from the shell, as all below.
         start_time: of the run [s], where the library tells none; None takes that of the first step.
         status_error, status_warning: how the library calls them.
@@ -64,6 +60,7 @@ class Slave(abc.ABC):
         log: puts a message with a status there.
     """
 
+    token: ClassVar[str]
     prefix: ClassVar[str]
     start_time: ClassVar[float | None]
     status_error: ClassVar[Any]

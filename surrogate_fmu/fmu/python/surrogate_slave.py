@@ -3,10 +3,13 @@
 import abc
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from surrogate_fmu.errors import InputError, SurrogateError
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role
+from surrogate_fmu.fmu.python.description_token import check_description_token
+from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
 from surrogate_fmu.manifest import Manifest, ZMode
@@ -42,7 +45,9 @@ class SurrogateSlave(Slave):
     members: ClassVar[int] = 1
 
     def __init__(self, **kwargs: Any) -> None:
+        end_interpreter_first(Path(kwargs["resources"]), type(self).__name__)
         try:
+            check_description_token(kwargs["resources"], self.token, self.prefix)
             manifest = self._load(kwargs["resources"])
         except SurrogateError as error:
             raise fatal_refusal(error, self.prefix) from None

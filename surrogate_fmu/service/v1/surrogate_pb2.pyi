@@ -471,7 +471,9 @@ class OpenRequest(_message.Message):
 
     @_builtins.property
     def z(self) -> Global___Value:
-        """The latent at the start (latent_dim numbers [1], run latents first), with Z_MODE_EXTERNAL only; absent means zero."""
+        """The latent at the start (latent_dim numbers [1], run latents first, or the run_latent_dim run latents alone), with
+        Z_MODE_EXTERNAL only; absent means zero.
+        """
 
     def __init__(
         self,
@@ -686,7 +688,9 @@ class DoStepRequest(_message.Message):
 
     @_builtins.property
     def z(self) -> Global___Value:
-        """The latent (latent_dim numbers [1], run latents first), with Z_MODE_EXTERNAL only; absent keeps the last one."""
+        """The latent (latent_dim numbers [1], run latents first; or the run_latent_dim run latents alone, and step latents are drawn
+        from the seed), with Z_MODE_EXTERNAL only; absent keeps the last one.
+        """
 
     def __init__(
         self,
@@ -789,7 +793,7 @@ class DoStepsRequest(_message.Message):
 
     @_builtins.property
     def z(self) -> Global___Value:
-        """The latents, shape (sessions, latent_dim), where all have Z_MODE_EXTERNAL."""
+        """The latents, shape (sessions, latent_dim) or (sessions, run_latent_dim), where all have Z_MODE_EXTERNAL."""
 
     def __init__(
         self,

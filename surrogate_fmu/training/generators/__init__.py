@@ -8,15 +8,11 @@ from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.generators.wiener_step import WienerStep
+from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
 Generator = StateSpaceGenerator | WienerGenerator | RingGenerator
 Step = StateSpaceGenerator | WienerStep | RingGenerator
-_STRUCTURES: Mapping[Structure, type[Generator]] = {
-    Structure.RECURRENT: StateSpaceGenerator,
-    Structure.WIENER: WienerGenerator,
-    Structure.RING: RingGenerator,
-}
 
 
 def make_generator(
@@ -25,9 +21,13 @@ def make_generator(
     scaling: Scaling,
     time_constants: tuple[float, float],
     coefficients: Mapping[str, Sequence[float]],
+    linear: LinearPart | None = None,
 ) -> Generator:
     """The generator of the configured structure; arguments as those of the classes."""
-    return _STRUCTURES[config.structure](variables, config, scaling, time_constants, coefficients)
+    if config.structure is Structure.RECURRENT:
+        return StateSpaceGenerator(variables, config, scaling, time_constants, coefficients, linear)
+    other = WienerGenerator if config.structure is Structure.WIENER else RingGenerator
+    return other(variables, config, scaling, time_constants, coefficients)
 
 
 def make_step(generator: Generator) -> Step:

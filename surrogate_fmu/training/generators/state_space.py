@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from surrogate_fmu.dataset.scaling import Scaling
+from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.config import GeneratorConfig
+from surrogate_fmu.training.generators.density import draw_mixture, log_density, noise_count, parameter_count
 from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.generators.terms import Terms
+from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
 _RESIDUAL = 0.1  # conditional spreads that a balance's correction moves in a step
@@ -31,7 +34,9 @@ class StateSpaceGenerator(nn.Module):
     The terms of a balance are inputs or outputs, or differences of two; a free output enters with its new value. The
     coefficients c_j keep their sign and differ between individuals through the run latents; r is small or nothing. Curves
     are waves along a balanced output, since many laws are curves over a state (a voltage over the charge), which a linear
-    layer then draws at once. Physical units at the interface, float32.
+    layer then draws at once. With a linear part, y' of a free output is that of the linear step plus the network's in units of
+    what the linear step leaves; so is the start. With components of a mixture, a(u, m') is drawn from it by z_step, and the
+    networks do not see z. Physical units at the interface, float32.
 
     A step is a chain of small operations, whose number is what training costs; so what needs no state is computed for all
     steps of a window at once (`prepare`), and the state is kept in parts.
@@ -42,10 +47,13 @@ class StateSpaceGenerator(nn.Module):
         scaling: of the training data.
         time_constants: shortest and longest [steps] of the memory.
         coefficients: first guess of the balances' coefficients, output name -> one per term, physical units.
+        linear: the linear part, or None.
 
     Raises:
         ConfigError: a balance or an initial parameter names something that is no variable.
     """
+
+    __constants__ = ("has_linear_part", "components")  # TorchScript leaves the other branches out
 
     condition_mean: Tensor
     condition_std: Tensor
@@ -65,6 +73,12 @@ class StateSpaceGenerator(nn.Module):
     back_to_order: Tensor
     wave_numbers: Tensor
     wave_phases: Tensor
+    linear_step: Tensor
+    linear_offset: Tensor
+    linear_scale: Tensor
+    linear_start: Tensor
+    linear_start_offset: Tensor
+    linear_start_scale: Tensor
 
     def __init__(
         self,
@@ -73,13 +87,21 @@ class StateSpaceGenerator(nn.Module):
         scaling: Scaling,
         time_constants: tuple[float, float],
         coefficients: Mapping[str, Sequence[float]],
+        linear: LinearPart | None = None,
     ) -> None:
         super().__init__()
         roles = find_roles(variables, config)
+        needed = noise_count(config.components, len(roles.free)) if config.components else 0
+        if config.components and (roles.balanced or config.step_latent_dim < needed):
+            raise ConfigError(
+                f"a mixture for {len(roles.free)} outputs needs {needed} step latents and no balances; got step_latent_dim "
+                f"{config.step_latent_dim} and {len(roles.balanced)} balances"
+            )
         balanced, free, stepping, balances = roles.balanced, roles.free, roles.stepping, roles.balances_in_order
         condition, outputs = roles.condition, roles.outputs
         order = balanced + free
         self.run_latent_dim = config.run_latent_dim
+        self.components = config.components
         self.balanced_count, self.free_count, self.driven = len(balanced), len(free), len(stepping)
         self.output_dim = len(outputs)
         self.hidden_dim = self.output_dim + config.memory_dim
@@ -106,7 +128,15 @@ class StateSpaceGenerator(nn.Module):
         self._register(wave_numbers=np.kron(np.eye(len(balanced)), np.repeat(waves, 2)[None]))
         self._register(wave_phases=np.tile([0.0, -0.5 * np.pi], _CURVE_WAVES * len(balanced)))
 
-        latent_dim = config.run_latent_dim + config.step_latent_dim
+        self.has_linear_part = linear is not None
+        if linear is not None:
+            acting = np.concatenate([linear.inputs[stepping][:, free], linear.state[free][:, order].T])
+            self._register(linear_step=acting)
+            self._register(linear_offset=linear.offset[free], linear_scale=linear.step_scale[free])
+            self._register(linear_start=linear.start[:, order], linear_start_offset=linear.start_offset[order])
+            self._register(linear_start_scale=linear.start_scale[order])
+
+        self.latent_dim = latent_dim = config.run_latent_dim + config.step_latent_dim
         curves, width = 2 * _CURVE_WAVES * len(balanced), config.width
         # A bare parameter: with no balance or no run latents it is empty, which nn.Linear warns of.
         self.individual = nn.Parameter(0.02 * torch.randn(config.run_latent_dim, len(terms.offset)))
@@ -121,7 +151,12 @@ class StateSpaceGenerator(nn.Module):
         self.trunk = nn.Linear(width, config.memory_dim)
         self.head_known = nn.Linear(self.driven + latent_dim, width)
         self.head_state = nn.Linear(state, width, bias=False)
-        self.head = nn.Linear(width, self.balanced_count + self.free_count * (1 + self.driven))
+        self.level_count = parameter_count(self.components, self.free_count) if self.components else self.free_count
+        self.head = nn.Linear(width, self.balanced_count + self.level_count + self.free_count * self.driven)
+        if self.components > 1:  # components that begin alike stay alike for long
+            apart = torch.linspace(-1.0, 1.0, self.components).repeat_interleave(self.free_count)
+            with torch.no_grad():
+                self.head.bias[self.balanced_count : self.balanced_count + len(apart)] += apart
         constants = torch.logspace(math.log10(time_constants[0]), math.log10(time_constants[1]), config.memory_dim)
         self.rate_logit = nn.Parameter(torch.logit(1.0 - torch.exp(-1.0 / constants)))
 
@@ -136,7 +171,10 @@ class StateSpaceGenerator(nn.Module):
         given = ((x @ self.start_map - self.output_mean) / self.output_std * self.started).index_select(1, self.order)
         curves = self.curves(given[:, : self.balanced_count])
         learned = self.start(torch.cat([scaled, z[:, : self.run_latent_dim], curves], dim=1))
-        y = given + learned[:, : self.output_dim] * (1.0 - self.started.index_select(0, self.order))
+        free = learned[:, : self.output_dim]
+        if self.has_linear_part:
+            free = torch.addcmul(torch.addmm(self.linear_start_offset, scaled, self.linear_start), free, self.linear_start_scale)
+        y = given + free * (1.0 - self.started.index_select(0, self.order))
         return self.physical(y), torch.cat([y, torch.tanh(learned[:, self.output_dim :])], dim=1)
 
     def forward(self, x: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +182,8 @@ class StateSpaceGenerator(nn.Module):
         balanced, free, memory = h.split([self.balanced_count, self.free_count, h.shape[1] - self.output_dim], dim=1)  # type: ignore[no-untyped-call]
         coefficients, rate = self.coefficients(z), torch.sigmoid(self.rate_logit)
         scaled, trunk, head, pull, lead = self.prepare(x, z, coefficients)
-        balanced, free, memory = self.step(scaled, trunk, head, pull, lead, coefficients, rate, balanced, free, memory)
+        noise = z[:, self.run_latent_dim :]
+        balanced, free, memory = self.step(scaled, trunk, head, pull, lead, noise, coefficients, rate, balanced, free, memory)
         h = torch.cat([balanced, free, memory], dim=1)
         return self.physical(h[:, : self.output_dim]), h
 
@@ -166,10 +205,10 @@ class StateSpaceGenerator(nn.Module):
         _, h = self.initial(x[:, 0], z[:, 0])
         balanced, free, memory = h.split([self.balanced_count, self.free_count, h.shape[1] - self.output_dim], dim=1)  # type: ignore[no-untyped-call]
         coefficients, rate = self.coefficients(z[:, 0]), torch.sigmoid(self.rate_logit)
-        prepared = self.prepare(x, z, coefficients[:, None])
+        prepared = (*self.prepare(x, z, coefficients[:, None]), z[..., self.run_latent_dim :])
         path = [torch.cat([balanced, free], dim=1)]
-        for scaled, trunk, head, pull, lead in zip(*(part.unbind(1) for part in prepared), strict=True):
-            balanced, free, memory = self.step(scaled, trunk, head, pull, lead, coefficients, rate, balanced, free, memory)
+        for scaled, trunk, head, pull, lead, noise in zip(*(part.unbind(1) for part in prepared), strict=True):
+            balanced, free, memory = self.step(scaled, trunk, head, pull, lead, noise, coefficients, rate, balanced, free, memory)
             path.append(torch.cat([balanced, free], dim=1))
         return self.physical(torch.stack(path if points is None else [path[point] for point in points.tolist()], dim=1))
 
@@ -180,7 +219,7 @@ class StateSpaceGenerator(nn.Module):
             Scaled x, first layers of trunk and head, the terms' share of x, and what terms of inputs alone move.
         """
         scaled = ((x - self.condition_mean) / self.condition_std).index_select(-1, self.stepping)
-        known = torch.cat([scaled, z], dim=-1)
+        known = torch.cat([scaled, torch.zeros_like(z) if self.components else z], dim=-1)
         pull = x @ self.term_condition + self.term_offset
         return scaled, self.trunk_known(known), self.head_known(known), pull, (pull * coefficients) @ self.term_ahead
 
@@ -195,6 +234,7 @@ class StateSpaceGenerator(nn.Module):
         head: Tensor,
         pull: Tensor,
         lead: Tensor,
+        noise: Tensor,
         coefficients: Tensor,
         rate: Tensor,
         balanced: Tensor,
@@ -202,6 +242,28 @@ class StateSpaceGenerator(nn.Module):
         memory: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of balanced outputs, free outputs and memory, each (batch, ...); the rest from `prepare`."""
+        memory, residual, level, offset = self.look(scaled, trunk, head, lead, rate, balanced, free, memory)
+        if self.components:
+            level = draw_mixture(level, noise, self.components, self.free_count)
+        change = level + offset
+        free = self.linear(scaled, balanced, free) + self.linear_scale * change if self.has_linear_part else change
+        if self.balanced_count > 0:
+            terms = torch.addmm(torch.addmm(pull, balanced, self.term_balanced), free, self.term_free)
+            balanced = torch.addcmul(torch.addmm(balanced, terms * coefficients, self.term_target), residual, self.residual_scale)
+        return balanced, free, memory
+
+    def look(
+        self,
+        scaled: Tensor,
+        trunk: Tensor,
+        head: Tensor,
+        lead: Tensor,
+        rate: Tensor,
+        balanced: Tensor,
+        free: Tensor,
+        memory: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The new memory, residuals of balances, levels of free outputs (or what their density is of), and what inputs add."""
         # Terms of inputs alone move their balance before the network looks: it sees the charge at the end of the step.
         ahead = balanced + lead
         curves = self.curves(ahead)
@@ -211,13 +273,43 @@ class StateSpaceGenerator(nn.Module):
         seen = torch.cat([ahead, free, curves, memory], dim=1)
         hidden = silu(torch.addmm(head, seen, self.head_state.weight.t()))
         residual, level, slopes = self.head(hidden).split(
-            [self.balanced_count, self.free_count, self.free_count * self.driven], dim=1
+            [self.balanced_count, self.level_count, self.free_count * self.driven], dim=1
         )
-        free = level + (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
-        if self.balanced_count > 0:
-            terms = torch.addmm(torch.addmm(pull, balanced, self.term_balanced), free, self.term_free)
-            balanced = torch.addcmul(torch.addmm(balanced, terms * coefficients, self.term_target), residual, self.residual_scale)
-        return balanced, free, memory
+        offset = (slopes.view(slopes.shape[0], self.free_count, self.driven) * scaled.unsqueeze(1)).sum(dim=2)
+        return memory, residual, level, offset
+
+    def linear(self, scaled: Tensor, balanced: Tensor, free: Tensor) -> Tensor:
+        """The linear step of the free outputs."""
+        return torch.addmm(self.linear_offset, torch.cat([scaled, balanced, free], dim=1), self.linear_step)
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of recorded windows under the mixture, each step from the recorded state before it; per step and output.
+
+        Args:
+            x: (batch, step, condition_dim), physical units.
+            y: (batch, step + 1, output_dim), physical units.
+
+        Returns:
+            (batch,); the start counts as one more step, with a standard deviation of a tenth of the output's.
+        """
+        z = x.new_zeros(len(x), x.shape[1], self.latent_dim)
+        observed = ((y - self.output_mean) / self.output_std).index_select(-1, self.order)
+        _, h = self.initial(x[:, 0], z[:, 0])
+        coefficients, rate = self.coefficients(z[:, 0]), torch.sigmoid(self.rate_logit)
+        total = -0.5 * ((h[:, : self.output_dim] - observed[:, 0]) / 0.1).square().sum(dim=1)
+        memory = h[:, self.output_dim :]
+        scaled, trunk, head, _, lead = self.prepare(x, z, coefficients[:, None])
+        for step in range(x.shape[1]):
+            free, after = observed[:, step], observed[:, step + 1]
+            balanced = free[:, :0]
+            memory, _, level, offset = self.look(
+                scaled[:, step], trunk[:, step], head[:, step], lead[:, step], rate, balanced, free, memory
+            )
+            if self.has_linear_part:
+                after = (after - self.linear(scaled[:, step], balanced, free)) / self.linear_scale
+            total = total + log_density(level, after - offset, self.components)
+        return total / (x.shape[1] * self.output_dim)
 
     def physical(self, y: Tensor) -> Tensor:
         """Scaled outputs, balanced first, in physical units and the variables' order (..., output_dim)."""

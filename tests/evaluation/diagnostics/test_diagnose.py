@@ -1,6 +1,8 @@
 """Every known failure is provoked in a surrogate whose law is known, and named; the plant's own law is left alone."""
 
 import json
+import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,13 @@ import pytest
 
 from surrogate_fmu.cli import main as command_line
 from surrogate_fmu.dataset.trajectories import Trajectories
-from surrogate_fmu.evaluation.diagnostics import diagnose as module
-from surrogate_fmu.evaluation.diagnostics.diagnose import Diagnosis, Level, diagnose
+from surrogate_fmu.evaluation.config import Balance
+from surrogate_fmu.evaluation.diagnostics import measures as module
+from surrogate_fmu.evaluation.diagnostics.diagnose import Diagnosis, diagnose
+from surrogate_fmu.evaluation.diagnostics.finding import Level
 from surrogate_fmu.evaluation.diagnostics.modes import find_modes
+from surrogate_fmu.evaluation.diagnostics.page import render_diagnosis
+from surrogate_fmu.evaluation.diagnostics.pictures import CAPTIONS
 from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.variables import Causality, Variable
 
@@ -29,6 +35,7 @@ def simulate(
     upper: float = 0.0,
     growth: float = 1.0,
     tail: bool = False,
+    start: float = 0.0,
 ) -> np.ndarray:
     """y follows the input with a trait of the individual and coloured noise; m sits in one of two modes and hops."""
     rng = np.random.default_rng(seeds.sum() % 2**32)
@@ -44,6 +51,7 @@ def simulate(
         turn = rng.random(runs) < hop * (1.0 - 2.0 * upper * side)
         side = np.where(turn, -side, side)
         path.append(np.stack([level + spread * (individual + 0.5 * noise), side + 0.15 * rng.standard_normal(runs)], axis=1))
+    path[0][:, 0] += start
     return np.stack(path, axis=1)
 
 
@@ -86,6 +94,11 @@ def test_the_plants_own_law_is_left_alone():
         ({"spread": 0.7}, "variance loss", Level.WARN),
         ({"spread": 2.5}, "variance overshoot", Level.FAIL),
         ({"spread": 0.5}, "calibration", Level.FAIL),
+        ({"start": 2.0}, "start", Level.FAIL),
+        ({"spread": 0.5}, "ranks", Level.FAIL),
+        ({"memory": 0.0}, "autocorrelation", Level.WARN),
+        ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "autocorrelation", Level.FAIL),
+        ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "spectrum", Level.FAIL),
         ({"memory": 0.0, "trait": 0.0, "spread": 1.41}, "missing memory", Level.FAIL),
         ({"hop": 0.3}, "mode loss", Level.FAIL),
         ({"upper": 0.3}, "mode loss", Level.FAIL),
@@ -129,6 +142,26 @@ def test_properties_that_see_nothing_are_named(monkeypatch: pytest.MonkeyPatch):
     assert levels(found) == {"flawed properties": Level.WARN}
 
 
+def test_long_runs_keep_the_balances():
+    """An output that an input integrates to: without its balance, the long runs would fill it beyond any bound."""
+    variables = (Variable("u", Causality.INPUT, start=0.0), Variable("y", Causality.OUTPUT))
+    manifest = Manifest("tank", variables, 1.0, 1, 1, 1, {name: Interval(-9.0, 9.0) for name in ("u", "y")})
+    inputs = np.full((6, STEPS), 0.2) * np.array([1.0, -1.0] * 3)[:, None]
+
+    def tank(conditions: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+        level = np.concatenate([np.zeros((len(seeds), 1)), np.cumsum(conditions[..., 0], axis=1)], axis=1)
+        return (level + 0.1 * np.random.default_rng(seeds[0]).standard_normal((len(seeds), 1)))[..., None]
+
+    inputs = np.repeat(inputs, 8, axis=0)[..., None]
+    test = Trajectories(variables, 1.0, inputs, np.zeros((48, 0)), tank(inputs, np.arange(48)), np.arange(48), np.arange(48) // 8)
+
+    def gone(*balances: Balance) -> float:
+        found = diagnose(tank, manifest, test, members=8, balances=balances)
+        return next(finding.figure for finding in found.findings if finding.name == "divergence")
+
+    assert gone() > 0 and gone(Balance("y", "u", 1.0)) == 0
+
+
 def test_modes_are_found_where_they_are():
     rng = np.random.default_rng(0)
     two = np.concatenate([rng.normal(-1, 0.3, 4000), rng.normal(2, 0.5, 6000)])
@@ -140,13 +173,38 @@ def test_modes_are_found_where_they_are():
     assert modes.transitions(np.array([[-1.0, 2.0, 0.6, 2.0, -1.0]])) == pytest.approx(2 / 4)
 
 
+def test_the_page_shows_what_there_is_and_needs_nothing_beside_it():
+    found = diagnosed(spread=0.2)
+    page = unescape(render_diagnosis(found, "<b>.bundle"))
+    assert "<title><b>.bundle: fail</title>" in page
+    assert page.count("<svg") == len(CAPTIONS) - 1 and "Singular values" not in page, "no bundle, no derivative"
+    assert all(finding.sentence in page for finding in found.findings) and all(m.sentence in page for m in found.measures.values())
+    assert page.index(">collapse<") < page.index(">domain<"), "the worst come first"
+    assert "hops per step" in page and page.count("in the upper mode") == 2
+    assert not re.findall(r"(?:src|href)=.https?:", page)
+    assert render_diagnosis(found, "<b>.bundle") == render_diagnosis(found, "<b>.bundle")
+
+
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture):
     model = Path(__file__).parents[3] / "models" / "double_well"
     arguments = ["diagnose", str(model / "double_well.bundle"), "--dataset", str(model / "data" / "test.nc"), "--members", "16"]
-    assert command_line.main([*arguments, "--json", str(tmp_path / "found.json")]) == 0
+    assert command_line.main([*arguments, "--json", str(tmp_path / "found.json"), "-o", str(tmp_path / "page")]) == 0
     text = capsys.readouterr().out
-    assert "mode loss" in text and "classifier AUC" in text and "what it means" in text
+    assert (
+        "mode loss" in text
+        and "latent gain" in text
+        and "read it beside recall" in text
+        and "classifier AUC" in text
+        and "what it means" in text
+    )
     found = json.loads((tmp_path / "found.json").read_text())
-    assert {finding["name"] for finding in found["findings"]} >= {"spread", "mode loss", "divergence", "domain"}
+    assert {finding["name"] for finding in found["findings"]} >= {"spread", "mode loss", "divergence", "domain", "latent gain"}
+    figure, floor, sentence = found["measures"]["recall"]
+    assert 0.0 < figure <= 1.0 and 0.8 < floor <= 1.0 and "collapse" in sentence
+    assert (tmp_path / "page" / "diagnosis.json").read_text() == (tmp_path / "found.json").read_text()
+    page = (tmp_path / "page" / "diagnosis.html").read_text()
+    assert "double_well.bundle" in page and page.count("<svg") == len(CAPTIONS)
+    assert all(caption in unescape(page) for caption in CAPTIONS.values())
+    assert str(tmp_path / "page" / "diagnosis.html") in text
     assert command_line.main([*arguments[:-1], "1"]) == 2
     assert "must be at least 4" in capsys.readouterr().err

@@ -39,6 +39,8 @@ def test_by_hand():
     assert wasserstein1(FIRST, SHIFTED)[0] == pytest.approx(wasserstein1(FIRST, SAME)[0] + 1.0, abs=0.15)
     # two normal laws of one covariance: the squared distance of the means
     assert frechet_distance(FIRST, FIRST + 2.0) == pytest.approx(12.0, rel=1e-6)
+    # a property that is the sum of others has a singular covariance
+    assert frechet_distance(*(np.column_stack([some, some.sum(axis=1)]) for some in (FIRST, FIRST + 2.0))) == pytest.approx(48.0)
     assert precision_recall(FIRST, 0.1 * SAME)[1] < 0.3 < 0.9 < precision_recall(FIRST, 0.1 * SAME)[0]
 
 

@@ -64,15 +64,19 @@ def killed(farm: Farm, folder: Path, store: str, kills: int, seed: int, session_
     for thread in threads:
         thread.start()
     chance = random.Random(seed)
-    for _ in range(kills):
-        wanted = sum(map(len, walked.values())) + chance.randrange(3, 40)
+
+    def wait(steps: int) -> None:
+        wanted = sum(map(len, walked.values())) + steps
         while sum(map(len, walked.values())) < wanted:
             time.sleep(chance.uniform(0.0, 0.002))
             assert any(thread.is_alive() for thread in threads), "no session steps any more"
+
+    for _ in range(kills):
+        wait(chance.randrange(3, 40))
         farm.kill(pid)
         pid, address_again = farm.start(listen=address, **settings)
         assert address_again == address
-    time.sleep(0.3)
+    wait(40)
     stop.set()
     for thread in threads:
         thread.join(timeout=60.0)

@@ -19,6 +19,7 @@ from surrogate_fmu.training.objectives.terms.adversarial import Adversarial
 from surrogate_fmu.training.objectives.terms.distances import EnergyDistance, KernelDiscrepancy, SlicedWasserstein
 from surrogate_fmu.training.objectives.terms.ensemble_mean import MeanError
 from surrogate_fmu.training.objectives.terms.evidence import Evidence
+from surrogate_fmu.training.objectives.terms.likelihood import Likelihood
 from surrogate_fmu.training.objectives.terms.repulsion import Repulsion
 from surrogate_fmu.training.objectives.terms.residual import Residual
 from surrogate_fmu.training.objectives.terms.scores import Crps, Energy
@@ -43,6 +44,7 @@ TERMS: Mapping[str, Callable[..., Term]] = {
     "mean-error": MeanError,
     "repulsion": Repulsion,
     "vae": Evidence,
+    "likelihood": Likelihood,
 }
 
 

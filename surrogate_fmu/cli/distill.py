@@ -1,0 +1,208 @@
+"""`surrogate-fmu distill`: from a slow FMU to a fast one with its card, by the verbs that there are."""
+
+import argparse
+import contextlib
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surrogate_fmu.cli.durations import seconds
+from surrogate_fmu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from surrogate_fmu.plant.design import Range
+    from surrogate_fmu.plant.settings import PlantSettings
+
+HELP = "from a slow FMU to a fast one: survey, plan, record, train, build, verify"
+_SURVEY_STEPS = 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("plant", type=Path, metavar="SLOW.fmu", help="the component that is to be replaced")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FAST.fmu", help="the surrogate's FMU")
+    parser.add_argument(
+        "--range", dest="ranges", action="append", default=[], metavar="INPUT=LOW:HIGH", help="where an input moves in your system"
+    )
+    parser.add_argument("--hold", action="append", default=[], metavar="INPUT=VALUE", help="an input that keeps one value")
+    parser.add_argument(
+        "--parameter", dest="parameters", action="append", default=[], metavar="NAME=LOW:HIGH", help="a parameter that varies"
+    )
+    parser.add_argument("--set", dest="values", action="append", default=[], metavar="NAME=VALUE", help="a parameter to set")
+    parser.add_argument("--outputs", metavar="A,B", help="the outputs that are needed; default all that are numbers")
+    parser.add_argument("--step-size", type=float, default=0.0, metavar="S", help="communication step of your system [s]")
+    parser.add_argument("--budget", type=seconds, default=1200.0, metavar="TIME", help="for recording and training: 20m, 2h")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; default one per core")
+    parser.add_argument("--backend", choices=("native", "python"), default="native", help="of the surrogate's FMU")
+    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plant's")
+    parser.add_argument("--folder", type=Path, help="for plan, data, bundle and card; default beside the output")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Go through the verbs; what is finished is not done again.
+
+    Raises:
+        SurrogateError: a step of the way cannot be taken.
+    """
+    from surrogate_fmu.config import load_config
+
+    output: Path = arguments.output
+    if output.suffix != ".fmu":
+        raise ConfigError(f"--output {output} is the surrogate's FMU; give it the suffix .fmu")
+    if not arguments.plant.is_file():
+        raise ConfigError(f"there is no FMU at {arguments.plant}")
+    if output.exists() and output.samefile(arguments.plant):
+        raise ConfigError("--output is the plant itself; give the surrogate another name")
+    if arguments.jobs < 1:
+        raise ConfigError(f"--jobs {arguments.jobs} must be at least 1")
+    folder: Path = arguments.folder or output.with_suffix(".distill")
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    plan = folder / "surrogate.toml"
+    if plan.exists():
+        print(f"{plan} is used as it is; remove it to survey the plant anew")
+    else:
+        _plan(arguments, folder, plan)
+    config = load_config(plan)
+    bundle = config.bundle_path
+    if not all(config.dataset_path(split).exists() for split in config.recording.sets):
+        with contextlib.suppress(_IncompleteError):
+            _verb("record", str(plan), "--jobs", str(arguments.jobs))
+    if not bundle.exists():
+        resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
+        _verb("train", str(plan), *resume)
+    fmi = arguments.fmi or _version_of(arguments.plant)
+    _verb("build", str(bundle), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
+    status = _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
+    print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
+    return status
+
+
+class _IncompleteError(Exception):
+    """Runs were left out, and the datasets hold the others."""
+
+
+def _verb(name: str, *arguments: str) -> int:
+    from surrogate_fmu.cli.main import make_parser
+    from surrogate_fmu.errors import PlantError
+
+    command = shlex.join([name, *arguments])
+    print(f"\n$ surrogate-fmu {command}", flush=True)
+    parsed = make_parser().parse_args([name, *arguments])
+    try:
+        return int(parsed.run(parsed))
+    except PlantError as error:
+        if name == "record" and "were left out" in str(error):
+            print(f"warning: {error}")
+            raise _IncompleteError from error
+        raise
+
+
+def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
+    """Survey the plant and write the plan."""
+    from surrogate_fmu.distill.plan import input_ranges, run_steps, write_plan
+    from surrogate_fmu.distill.survey import survey_plant
+    from surrogate_fmu.plant.fmu_plant import FmuPlant
+    from surrogate_fmu.plant.source import PlantSource
+
+    copy = folder / arguments.plant.name
+    if not copy.exists():
+        shutil.copy2(arguments.plant, copy)
+    given, held = _intervals("--range", arguments.ranges), _values("--hold", arguments.hold)
+    parameters, settings = _intervals("--parameter", arguments.parameters), _settings(arguments)
+    plant = FmuPlant(copy, settings)
+    ranges = input_ranges(plant.variables, given, held, arguments.plant.name)
+    print(f"{arguments.plant.name}: FMI {plant.description.fmiVersion}, {plant.description.generationTool or 'unknown tool'}")
+    print(f"  communication step {plant.communication_step_size:g} s")
+    for name, interval in ranges.items():
+        print(f"  input {name} from {interval.min:g} to {interval.max:g}")
+    for name, value in held.items():
+        print(f"  input {name} held at {value:g}")
+    for sentence in plant.interface.left_out:
+        print(f"  the surrogate will not have: {sentence}")
+    print(f"surveying: runs of {_SURVEY_STEPS} steps at rest, under steps of the inputs, and repeated ones", flush=True)
+    source = PlantSource(copy.name, folder, settings)
+    survey = survey_plant(source, ranges, held, parameters, _SURVEY_STEPS, folder / "survey.runs", arguments.jobs)
+    for name, effect in survey.effects.items():
+        print(
+            f"warning: {name} matters: moved, it changes an output by {effect:.0%} of its range; the surrogate knows it at "
+            f"{held[name]:g} only, and says elsewhere that it is outside its domain. With --range {name}=LOW:HIGH it learns it"
+        )
+    for reason in survey.failures:
+        print(f"warning: a run of the survey failed: {reason}")
+    text = write_plan(
+        _identifier(arguments.output.stem),
+        copy.name,
+        settings,
+        plant.variables,
+        plant.communication_step_size,
+        ranges,
+        held,
+        parameters,
+        survey,
+        arguments.budget,
+        arguments.jobs,
+    )
+    plan.write_text(text, encoding="utf-8")
+    comments = [line[2:] for line in text.splitlines() if line.startswith("# ")]
+    print("\n".join(f"  {comment}" for comment in comments[1:]))
+    print(f"{plan}: the plan, with runs of {run_steps(survey)} steps")
+
+
+def _settings(arguments: argparse.Namespace) -> "PlantSettings":
+    from surrogate_fmu.plant.settings import PlantSettings
+
+    outputs = tuple(name.strip() for name in arguments.outputs.split(",")) if arguments.outputs else ()
+    try:
+        return PlantSettings(
+            communication_step_size=arguments.step_size,
+            outputs=outputs,
+            parameters=tuple(_intervals("--parameter", arguments.parameters)),
+            values=_values("--set", arguments.values),
+        )
+    except ValueError as error:
+        raise ConfigError(f"command line: {error}") from error
+
+
+def _intervals(option: str, texts: list[str]) -> "dict[str, Range]":
+    from surrogate_fmu.plant.design import Range
+
+    intervals = {}
+    for text in texts:
+        name, separator, interval = text.rpartition("=")
+        low, colon, high = interval.partition(":")
+        try:
+            if not separator or not colon:
+                raise ValueError("there is no = or no :")
+            intervals[name] = Range(float(low), float(high))
+        except ValueError as error:
+            raise ConfigError(f"{option} {text!r}: {error}; expected NAME=LOW:HIGH, as current=-5:7.5") from error
+    return intervals
+
+
+def _values(option: str, texts: list[str]) -> Mapping[str, float]:
+    values = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            values[name] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"{option} {text!r}: {error}; expected NAME=VALUE, as k1=1.0") from error
+        if not name:
+            raise ConfigError(f"{option} {text!r}: there is no name; expected NAME=VALUE, as k1=1.0")
+    return values
+
+
+def _version_of(plant: Path) -> str:
+    from fmpy import read_model_description
+
+    return "3.0" if str(read_model_description(str(plant), validate=False).fmiVersion).startswith("3") else "2.0"
+
+
+def _identifier(text: str) -> str:
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
+    return name if name[:1].isalpha() else f"s_{name}"

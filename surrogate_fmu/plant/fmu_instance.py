@@ -1,0 +1,162 @@
+"""One instance of any co-simulation FMU, FMI 2.0 or 3.0, in FMPy, with its variables by name."""
+
+import shutil
+import tempfile
+import weakref
+import zipfile
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from surrogate_fmu.errors import ConfigError, PlantError
+
+try:
+    from fmpy import calloc, free, platform, platform_tuple, read_model_description, supported_platforms
+    from fmpy.fmi2 import (
+        FMU2Slave,
+        fmi2CallbackAllocateMemoryTYPE,
+        fmi2CallbackFreeMemoryTYPE,
+        fmi2CallbackFunctions,
+        fmi2CallbackLoggerTYPE,
+    )
+    from fmpy.fmi3 import FMU3Slave
+except ModuleNotFoundError as error:
+    raise ConfigError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
+
+_KEPT_MESSAGES = 20
+_INTEGERS = ("Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
+
+
+class CoSimulationFmu:
+    """An FMU as files, and its instance while a run lasts. Each run has an instance of its own, so that nothing of one is left.
+
+    Args:
+        path: of the FMU.
+
+    Attributes:
+        name: of the file.
+        description: FMPy's model description.
+        variables: FMPy's variables, by name.
+
+    Raises:
+        ConfigError: there is no such FMU, it is for model exchange only, or it has no binary for this machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self._folder = _unpack(path)
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        try:
+            self.description: Any = read_model_description(str(self._folder), validate=False)
+        except Exception as error:
+            raise ConfigError(f"{self.name}: its modelDescription.xml cannot be read ({error}); export it again") from error
+        if self.description.coSimulation is None:
+            raise ConfigError(f"{self.name} is for model exchange only, without a solver of its own; export it for co-simulation")
+        there = supported_platforms(str(self._folder))
+        if not {platform, platform_tuple} & set(there):
+            raise ConfigError(
+                f"{self.name} has binaries for {', '.join(there) or 'no platform'}, and none for {platform_tuple}, which this is; "
+                "record it where it runs, or export it for this platform"
+            )
+        self.variables = {variable.name: variable for variable in self.description.modelVariables}
+        self._third = str(self.description.fmiVersion).startswith("3")
+        self._log: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        self._fmu: Any = None
+        self._time = 0.0
+
+    def instantiate(self, start_time: float = 0.0) -> None:
+        """Make an instance, the one before it is freed; variables can be set then.
+
+        Raises:
+            PlantError: the FMU refuses; the message has what it logged, as those below.
+        """
+        self.free()
+        self._log.clear()
+        self._fmu = self._call("instantiation", self._make)
+        self._time = start_time
+        if not self._third:
+            self._call("setting up the experiment", self._fmu.setupExperiment, None, start_time)
+
+    def initialize(self) -> None:
+        """Through initialization mode."""
+        arguments = {"startTime": self._time} if self._third else {}
+        self._call("entering initialization mode", lambda: self._fmu.enterInitializationMode(**arguments))
+        self._call("initialization", self._fmu.exitInitializationMode)
+
+    def set(self, name: str, value: float) -> None:
+        """Set a scalar variable, as its type has it."""
+        variable = self.variables[name]
+        number: Any = float(value)
+        if variable.type == "Boolean":
+            number = value > 0.5
+        elif variable.type in _INTEGERS or variable.type == "Enumeration":
+            number = round(value)
+        setter = getattr(self._fmu, f"set{self._access(variable.type)}")
+        self._call(f"setting {name}", setter, [variable.valueReference], [number])
+
+    def get(self, name: str) -> float:
+        """Read a scalar variable."""
+        variable = self.variables[name]
+        getter = getattr(self._fmu, f"get{self._access(variable.type)}")
+        (value,) = self._call(f"reading {name}", getter, [variable.valueReference])
+        return float(value)
+
+    def do_step(self, communication_step_size: float) -> None:
+        """Advance [s]."""
+        self._call(f"the step at {self._time:g} s", self._fmu.doStep, self._time, communication_step_size)
+        self._time += communication_step_size
+
+    def free(self) -> None:
+        """Free the instance."""
+        if self._fmu is not None:
+            fmu, self._fmu = self._fmu, None
+            fmu.freeInstance()
+
+    def _make(self) -> Any:
+        arguments = {
+            "instanceName": self.description.modelName,
+            "guid": self.description.guid,
+            "unzipDirectory": str(self._folder),
+            "modelIdentifier": self.description.coSimulation.modelIdentifier,
+        }
+        if self._third:
+            fmu = FMU3Slave(**arguments)
+            fmu.instantiate(loggingOn=True, logMessage=lambda _, status, category, text: self._note(text))
+        else:
+            fmu = FMU2Slave(**arguments)
+            callbacks = fmi2CallbackFunctions()
+            callbacks.logger = fmi2CallbackLoggerTYPE(lambda _, name, status, category, text: self._note(text))
+            callbacks.allocateMemory = fmi2CallbackAllocateMemoryTYPE(calloc)  # some will not start without
+            callbacks.freeMemory = fmi2CallbackFreeMemoryTYPE(free)
+            fmu.instantiate(callbacks=callbacks, loggingOn=True)
+        return fmu
+
+    def _note(self, text: bytes) -> None:
+        self._log.append(text.decode("utf-8", "replace").strip())
+
+    def _call(self, what: str, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            said = "; ".join(text for text in self._log if text)
+            raise PlantError(f"{self.name}: {what} failed ({error})" + (f"; it logged: {said}" if said else "")) from error
+
+    def _access(self, kind: str) -> str:
+        if kind == "Enumeration":
+            return "Int64" if self._third else "Integer"
+        return kind
+
+
+def _unpack(path: Path) -> Path:
+    if not path.is_file():
+        raise ConfigError(f"there is no FMU at {path}")
+    folder = Path(tempfile.mkdtemp(prefix="surrogate_fmu_plant_"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+            if "modelDescription.xml" not in archive.namelist():
+                raise ConfigError(f"{path} is no FMU: it has no modelDescription.xml")
+    except (zipfile.BadZipFile, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ConfigError(f"{path} is no FMU, or damaged ({error})") from error
+    return folder

@@ -1,0 +1,78 @@
+"""A co-simulation FMU as the plant."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
+from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
+from surrogate_fmu.plant.settings import PlantSettings
+from surrogate_fmu.variables import Causality, Variable, with_causality
+
+_SEED_MAX = 2**31 - 1
+
+
+class FmuPlant:
+    """A plant in an FMU, FMI 2.0 or 3.0.
+
+    Args:
+        path: of the FMU.
+        settings: what of it is modelled.
+
+    Attributes:
+        interface: what was chosen of it.
+        description: FMPy's model description.
+        takes_inputs_at_reset: the first inputs are set before initialization, as a master does, and may act on the start.
+
+    Raises:
+        ConfigError: there is no such FMU, it has no binary for this machine, or it cannot be modelled.
+    """
+
+    takes_inputs_at_reset = True
+
+    def __init__(self, path: Path | str, settings: PlantSettings | None = None) -> None:
+        self._fmu = CoSimulationFmu(Path(path))
+        self.description = self._fmu.description
+        self.interface: FmuInterface = read_interface(self.description, settings or PlantSettings(), self._fmu.name)
+        self._outputs = [variable.name for variable in with_causality(self.variables, Causality.OUTPUT)]
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Inputs, outputs and parameters that are modelled."""
+        return self.interface.variables
+
+    @property
+    def communication_step_size(self) -> float:
+        """[s]."""
+        return self.interface.communication_step_size
+
+    def reset(self, seed: int, parameters: Mapping[str, float]) -> dict[str, float]:
+        """Instantiate anew, set values of parameters and inputs, and initialize; the outputs at time 0.
+
+        Raises:
+            PlantError: the FMU refuses; the message has what it logged.
+        """
+        self._fmu.instantiate()
+        for name, value in {**self.interface.held, **parameters}.items():
+            self._fmu.set(name, value)
+        if self.interface.seed:
+            self._fmu.set(self.interface.seed, seed % _SEED_MAX)
+        self._fmu.initialize()
+        return self._read()
+
+    def do_step(self, inputs: Mapping[str, float], communication_step_size: float) -> dict[str, float]:
+        """Set the inputs, step, read the outputs.
+
+        Raises:
+            PlantError: the FMU refuses; the message has what it logged.
+        """
+        for name, value in inputs.items():
+            self._fmu.set(name, value)
+        self._fmu.do_step(communication_step_size)
+        return self._read()
+
+    def close(self) -> None:
+        """Free the instance."""
+        self._fmu.free()
+
+    def _read(self) -> dict[str, float]:
+        return {name: self._fmu.get(name) for name in self._outputs}

@@ -1,0 +1,168 @@
+"""Another FMU in the place of a component of an SSP archive; nothing else changes."""
+
+import html
+import posixpath
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.ssp.structure import Component, Structure, read_structure
+
+_CAUSALITIES = {
+    "input": ("input",),
+    "output": ("output",),
+    "parameter": ("parameter", "structuralParameter"),
+    "calculatedParameter": ("calculatedParameter",),
+}
+_FAMILIES = {
+    "Real": {"Real", "Float32", "Float64"},
+    "Integer": {"Integer", *(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))},
+    "Boolean": {"Boolean"},
+    "Enumeration": {"Enumeration"},
+    "String": {"String"},
+    "Binary": {"Binary"},
+}
+_SOURCE = re.compile(rb"""(\ssource\s*=\s*)("[^"]*"|'[^']*')""")
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What was done.
+
+    Attributes:
+        component: that has another source now.
+        member: the new FMU in the archive.
+        removed: the member that no component needs any more; None if another one has it too.
+        warnings: a sentence each.
+    """
+
+    component: Component
+    member: str
+    removed: str | None
+    warnings: tuple[str, ...]
+
+
+def swap(system: Path, component: str, fmu: Path, output: Path) -> Swap:
+    """Write the system with the FMU in the component's place.
+
+    Of the archive's description the bytes of one attribute change; its other members are copied as they are.
+
+    Args:
+        system: SSP archive.
+        component: its path, "building.heater", or its last name where that is enough.
+        fmu: to put there.
+        output: the new archive.
+
+    Raises:
+        ConfigError: there is no such component, the FMU does not fit its connectors, or a file cannot be used.
+    """
+    structure = read_structure(system)
+    found = structure.find(component)
+    if output.exists() and output.samefile(system):
+        raise ConfigError("--output is the system itself; give the new one another name")
+    warnings = check_fit(structure, found, fmu)
+    with zipfile.ZipFile(system) as archive:
+        members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+        member = _free_name(f"resources/{fmu.name}", members, fmu.read_bytes())
+        source = quote(posixpath.relpath(member, posixpath.dirname(found.file) or "."))
+        description = _with_source(members[found.file], found.position, source)
+        others = [c.member for c in structure.components.values() if c.path != found.path]
+        removed = found.member if found.member not in (*others, member) else None
+        partial = output.with_name(output.name + ".partial")
+        with zipfile.ZipFile(partial, "w") as target:
+            for entry in archive.infolist():
+                if entry.filename not in (removed, member):
+                    content = description if entry.filename == found.file else members[entry.filename]
+                    target.writestr(entry, content, entry.compress_type)
+            target.write(fmu, member, zipfile.ZIP_DEFLATED)
+    partial.replace(output)
+    return Swap(found, member, removed, tuple(warnings))
+
+
+def check_fit(structure: Structure, component: Component, fmu: Path) -> list[str]:
+    """Whether an FMU has all that the system connects and sets, of that kind and type.
+
+    Returns:
+        What differs without harm, a sentence each.
+
+    Raises:
+        ConfigError: it has not; the message names what.
+    """
+    description = _describe(fmu)
+    variables = {v.name: v for v in description.modelVariables}
+    connected = structure.connected(component)
+    problems, warnings = [], []
+    for name in sorted({*component.connectors, *connected, *component.parameters}):
+        connector, variable = component.connectors.get(name), variables.get(name)
+        used = "connects" if name in connected else "sets" if name in component.parameters else ""
+        if variable is None:
+            if used:
+                problems.append(f"{name!r}, which the system {used}")
+            else:
+                warnings.append(f"{fmu.name} has no {name!r}; the system declares it and does not use it")
+            continue
+        if connector is None:
+            continue
+        if connector.kind in _CAUSALITIES and variable.causality not in _CAUSALITIES[connector.kind]:
+            problems.append(f"{name!r} as {connector.kind} (there it is {variable.causality})")
+        elif connector.type in _FAMILIES and variable.type not in _FAMILIES[connector.type]:
+            problems.append(f"{name!r} as {connector.type} (there it is {variable.type})")
+        elif connector.unit and variable.unit and connector.unit != variable.unit:
+            warnings.append(f"{name!r} is in {connector.unit} in the system and in {variable.unit} in {fmu.name}")
+    if problems:
+        has = [v.name for v in description.modelVariables if v.causality in ("input", "output", "parameter")]
+        more = f" and {len(has) - _SHOWN} more" if len(has) > _SHOWN else ""
+        raise ConfigError(
+            f"{fmu.name} does not fit {component.path!r}: it lacks {'; '.join(problems[:_SHOWN])}. It has {', '.join(has[:_SHOWN])}"
+            f"{more}"
+        )
+    return warnings
+
+
+def _describe(fmu: Path) -> Any:
+    from fmpy import read_model_description
+
+    if not fmu.is_file():
+        raise ConfigError(f"there is no FMU at {fmu}; make one with: surrogate-fmu distill, or build")
+    try:
+        return read_model_description(str(fmu), validate=False)
+    except Exception as error:
+        raise ConfigError(f"{fmu} is no FMU that can be read ({error})") from error
+
+
+def _free_name(wanted: str, members: dict[str, bytes], content: bytes) -> str:
+    """A member's name that nothing else has; that of equal content is taken."""
+    path = PurePosixPath(wanted)
+    name, number = wanted, 1
+    while name in members and members[name] != content:
+        number += 1
+        name = str(path.with_stem(f"{path.stem}-{number}"))
+    return name
+
+
+def _with_source(content: bytes, position: int, source: str) -> bytes:
+    """The description with another value of the attribute `source` of the tag at a position."""
+    end = _end_of_tag(content, position)
+    tag = content[position:end]
+    if _SOURCE.search(tag) is None:
+        raise ConfigError("the description of the system is not in UTF-8; save it so")
+    value = html.escape(source).encode()
+    return content[:position] + _SOURCE.sub(lambda m: m[1] + b'"' + value + b'"', tag, count=1) + content[end:]
+
+
+def _end_of_tag(content: bytes, position: int) -> int:
+    quoted = b""
+    for place in range(position, len(content)):
+        byte = content[place : place + 1]
+        if quoted:
+            quoted = b"" if byte == quoted else quoted
+        elif byte in (b'"', b"'"):
+            quoted = byte
+        elif byte == b">":
+            return place + 1
+    return len(content)

@@ -1,0 +1,62 @@
+"""The FMUs that the masters load, each built once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.fmu.build import build_python_fmu
+from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
+from surrogate_fmu.fmu.native.build import build_native_fmu
+from tests.masters.masters import MASTERS, Master
+from tests.masters.thermostat import make_thermostat_bundle
+
+BuildPlant = Callable[[Backend, FmiVersion], Path]
+BuildController = Callable[[FmiVersion], Path]
+
+
+@pytest.fixture(scope="session")
+def plant(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> BuildPlant:
+    """The thermal mass of a backend and a version."""
+    folder = tmp_path_factory.mktemp("plants")
+
+    def build(backend: Backend, fmi: FmiVersion) -> Path:
+        path = folder / f"{backend}_{fmi[0]}.fmu"
+        if path.is_file():
+            return path
+        if backend is Backend.NATIVE:
+            return build_native_fmu(toy_bundle, path, BuildConfig(fmi=fmi))
+        return build_python_fmu(toy_bundle, path, fmi=fmi)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def controller(tmp_path_factory: pytest.TempPathFactory) -> BuildController:
+    """The thermostat of a version."""
+    folder = tmp_path_factory.mktemp("controllers")
+
+    def build(fmi: FmiVersion) -> Path:
+        path = folder / f"thermostat_{fmi[0]}.fmu"
+        return path if path.is_file() else build_native_fmu(make_thermostat_bundle(), path, BuildConfig(fmi=fmi))
+
+    return build
+
+
+@pytest.fixture(params=MASTERS, ids=lambda master: master.name)
+def master(request: pytest.FixtureRequest) -> Master:
+    chosen: Master = request.param
+    if chosen.missing:
+        pytest.skip(f"{chosen.name} needs {', '.join(chosen.missing)}; install the extra: pip install 'surrogate-fmu[masters]'")
+    return chosen
+
+
+@pytest.fixture(params=[Backend.NATIVE, Backend.PYTHON], ids=str)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return request.param
+
+
+@pytest.fixture(params=list(FmiVersion), ids=lambda fmi: f"fmi{fmi[0]}")
+def fmi(request: pytest.FixtureRequest) -> FmiVersion:
+    return request.param
