@@ -107,7 +107,7 @@ class RingConfig:
     Attributes:
         starts: the parameter that each output starts at, in the order of the outputs.
         reach: neighbours on either side that a place sees.
-        teacher_updates: updates on single steps of recorded runs before the training proper.
+        teacher_updates: updates on single steps of recorded runs before the training proper; at most half of the CPU budget.
     """
 
     starts: tuple[str, ...] = ()

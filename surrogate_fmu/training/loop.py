@@ -136,7 +136,7 @@ class Trainer:
     Attributes:
         generator: as it is now.
         fingerprint: of data and settings.
-        cpu_s: CPU seconds spent in updates.
+        cpu_s: CPU seconds spent in updates and in what was learned before the first of them.
     """
 
     def __init__(
@@ -172,8 +172,9 @@ class Trainer:
             start = time.process_time()
             if isinstance(self.generator, RingGenerator):
                 fit_transport(self.generator, training)
-                teach(self.generator, training, sizes.ring.teacher_updates, torch.Generator().manual_seed(config.seed + 4))
-            self.cpu_s = time.process_time() - start
+                teaching = torch.Generator().manual_seed(config.seed + 4)
+                teach(self.generator, training, sizes.ring.teacher_updates, teaching, 0.5 * config.budget_cpu_s)
+            self._taught_s = self.cpu_s = time.process_time() - start
             self._objective = make_objective(
                 config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder
             )
@@ -198,7 +199,9 @@ class Trainer:
     @property
     def share(self) -> float:
         """How much of the training is done, 0 to 1."""
-        return min(1.0, max(self._update / self._config.updates, self.cpu_s / self._config.budget_cpu_s))
+        # What was taught before the first update is spent, and no part of the updates' schedule.
+        spent = (self.cpu_s - self._taught_s) / max(1e-9, self._config.budget_cpu_s - self._taught_s)
+        return min(1.0, max(self._update / self._config.updates, spent))
 
     @property
     def finished(self) -> bool:
@@ -282,6 +285,7 @@ class Trainer:
             "order": self._order,
             "update": self._update,
             "cpu_s": self.cpu_s,
+            "taught_s": self._taught_s,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -297,7 +301,7 @@ class Trainer:
         self._random.set_state(state["random"])
         self._order = state["order"]
         self._update = state["update"]
-        self.cpu_s = state["cpu_s"]
+        self.cpu_s, self._taught_s = state["cpu_s"], state["taught_s"]
 
     def result(self) -> TrainingResult:
         """The generator with the best averaged weights."""

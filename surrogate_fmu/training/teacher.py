@@ -1,5 +1,8 @@
 """How a ring generator starts: along recorded runs, where every step's past is known, so that nothing chaotic is in the way."""
 
+import math
+import time
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,7 @@ _RUNS = 64  # per update of the closure
 _STEPS = 24  # of each of these runs
 _MEMBERS = 4
 _LEARNING_RATE = 1e-2
+_RISE = 0.1  # of the updates, over which the learning rate rises
 
 
 def fit_transport(generator: RingGenerator, runs: Trajectories) -> None:
@@ -49,7 +53,9 @@ def fit_transport(generator: RingGenerator, runs: Trajectories) -> None:
         double.to(torch.float32)
 
 
-def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: torch.Generator) -> None:
+def teach(
+    generator: RingGenerator, runs: Trajectories, updates: int, random: torch.Generator, budget_cpu_s: float = math.inf
+) -> None:
     """Train memory and closure on the law of one step, given what a recorded run showed until then.
 
     The score is the fair energy score of the ring and the fair CRPS of its places, half each, in units of the closure's scale.
@@ -59,11 +65,12 @@ def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: to
         runs: to learn from, of which the first steps of random ones are taken.
         updates: how many.
         random: of runs and latents.
+        budget_cpu_s: ends it early but complete [s].
     """
     parts = (generator.start, generator.trunk, generator.head_state, generator.head_latent, generator.head_inner, generator.head)
     trained = [parameter for part in parts for parameter in part.parameters()] + [generator.rate_logit]
     optimiser = torch.optim.Adam(trained, _LEARNING_RATE, (0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _LEARNING_RATE, max(2, updates), pct_start=0.1)
+    start, update, share = time.process_time(), 0, 0.0 if updates else 1.0
     steps = min(_STEPS, runs.step_count)
     outputs = torch.tensor(runs.outputs[:, : steps + 1], dtype=torch.float32)
     outputs = (outputs - generator.output_mean) / generator.output_std
@@ -74,7 +81,9 @@ def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: to
         last = torch.cat([torch.zeros_like(closures[:, :1]), closures[:, :-1]], dim=1)
         parts_of_state = (part.flatten(0, 1) for part in (outputs[:, :-1], ahead, last, scaled))
         states = generator.state(*parts_of_state).reshape(len(outputs), steps, generator.places, -1)
-    for _ in range(updates):
+    while share < 1.0:
+        for group in optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * one_cycle(share)
         chosen = torch.randint(len(outputs), (_RUNS,), generator=random)
         rate, seen = torch.sigmoid(generator.rate_logit), states[chosen]
         memory, memories = generator.first_memory(outputs[chosen, 0], scaled[chosen, 0]), []
@@ -90,4 +99,12 @@ def teach(generator: RingGenerator, runs: Trajectories, updates: int, random: to
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
-        schedule.step()
+        update += 1
+        share = max(update / updates, (time.process_time() - start) / budget_cpu_s)
+
+
+def one_cycle(share: float) -> float:
+    """The learning rate over its highest: up in the first tenth, then down to nothing."""
+    if share < _RISE:
+        return 0.04 + 0.96 * share / _RISE
+    return 0.5 + 0.5 * math.cos(math.pi * (share - _RISE) / (1.0 - _RISE))

@@ -236,3 +236,13 @@ def test_what_a_ring_cannot_have_is_refused():
         dataclasses.replace(CONFIG, wiener=WienerConfig(lags=2))
     with pytest.raises(ValueError, match="reach 0"):
         RingConfig(reach=0)
+
+
+def test_teaching_takes_half_of_the_budget_at_most(runs: Trajectories, monkeypatch: pytest.MonkeyPatch):
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("surrogate_fmu.training.teacher.time.process_time", lambda: float(next(ticks)))
+    ring = dataclasses.replace(CONFIG.ring, teacher_updates=1000)
+    config = TrainingConfig(generator=dataclasses.replace(CONFIG, ring=ring), window_steps=(2, 4), budget_cpu_s=20.0)
+    trainer = Trainer(runs, record(8, 8, 8, 0.05, 3), config)
+    assert next(ticks) == 12 + 1, "readings: around the teaching, at its start and after each of ten updates"
+    assert trainer.share == 0.0 and trainer.cpu_s == 12.0
