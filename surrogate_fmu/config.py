@@ -256,6 +256,7 @@ def _check_names(config: SurrogateConfig) -> None:
     used += [((*trained, "initial_parameters", i), name) for i, name in enumerate(generator.initial_parameters)]
     for key in ("indirect_inputs", "filtered_inputs", "curves"):
         used += [((*trained, "wiener", key, i), name) for i, name in enumerate(getattr(generator.wiener, key))]
+    used += [((*trained, "ring", "starts", i), name) for i, name in enumerate(generator.ring.starts)]
     for index, balance in enumerate(generator.balances):
         here: Path_ = (*trained, "balances", index)
         used.append(((*here, "output"), balance.output))

@@ -72,6 +72,9 @@ class Structure(StrEnum):
     WIENER = "wiener"
     """Linear filters of the inputs and balances, then a static map: for plants that inputs drive and that forget them.
     Windows are computed at once, and what individual a run shows is found by least squares."""
+    RING = "ring"
+    """Outputs are places on a ring that share one law: quadratic transport between neighbours, and a learned closure with a
+    memory for what they do not explain. For fields that are periodic in space, such as a discretised equation."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,25 @@ class WienerConfig:
 
 
 @dataclass(frozen=True)
+class RingConfig:
+    """What only the ring structure has.
+
+    Attributes:
+        starts: the parameter that each output starts at, in the order of the outputs.
+        reach: neighbours on either side that a place sees.
+        teacher_updates: updates on single steps of recorded runs before the training proper; at most half of the CPU budget.
+    """
+
+    starts: tuple[str, ...] = ()
+    reach: int = 2
+    teacher_updates: int = 300
+
+    def __post_init__(self) -> None:
+        if self.reach < 1 or self.teacher_updates < 0:
+            raise ValueError(f"reach {self.reach} must be at least 1, and teacher_updates {self.teacher_updates} not negative")
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The generator.
 
@@ -105,7 +127,7 @@ class GeneratorConfig:
         structure: how it remembers.
         run_latent_dim: latents drawn once per run (which individual it is).
         step_latent_dim: latents drawn at every step (process noise).
-        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input.
+        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; on a ring, units per place.
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
@@ -113,6 +135,7 @@ class GeneratorConfig:
         linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
             the recurrent structure.
         components: Gaussians that an explicit density of the free outputs has, trained by the term `likelihood`; 0 has no density.
+        ring: settings of the ring structure, which shares latents among its places.
     """
 
     run_latent_dim: int = 8
@@ -125,14 +148,19 @@ class GeneratorConfig:
     wiener: WienerConfig = field(default_factory=WienerConfig)
     linear: bool = False
     components: int = 0
+    ring: RingConfig = field(default_factory=RingConfig)
 
     def __post_init__(self) -> None:
-        if self.structure is not Structure.WIENER and self.wiener != WienerConfig():
-            raise ValueError('[training.generator.wiener] has no effect on a recurrent generator: set structure = "wiener"')
-        if self.structure is Structure.WIENER and self.linear:
-            raise ValueError('linear has no effect on the Wiener structure, whose filters are linear: set structure = "recurrent"')
-        if self.structure is Structure.WIENER and self.components:
-            raise ValueError('components has no effect on the Wiener structure: set structure = "recurrent"')
+        for structure, own, default in (
+            (Structure.WIENER, self.wiener, WienerConfig()),
+            (Structure.RING, self.ring, RingConfig()),
+        ):
+            if self.structure is not structure and own != default:
+                raise ValueError(
+                    f'[training.generator.{structure}] has no effect on a {self.structure} generator: set structure = "{structure}"'
+                )
+        if self.structure is not Structure.RECURRENT and (self.linear or self.components):
+            raise ValueError(f'linear and components have no effect on the {self.structure} structure: set structure = "recurrent"')
         if self.components < 0:
             raise ValueError(f"components {self.components} cannot be negative; 0 has no density")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:

@@ -22,6 +22,7 @@ from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
 from surrogate_fmu.training.generators import Generator, make_generator
+from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.roles import find_roles
 from surrogate_fmu.training.importance import check_weights
 from surrogate_fmu.training.linear import fit_linear_part
@@ -31,6 +32,7 @@ from surrogate_fmu.training.objectives.terms.term import TermSum
 from surrogate_fmu.training.optimisers import make_optimiser, stands
 from surrogate_fmu.training.processes import Processes
 from surrogate_fmu.training.rollout import WindowRoller
+from surrogate_fmu.training.teacher import fit_transport, teach
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
 _WARM_UP_UPDATES = 50  # learning rate rises over the first updates
@@ -134,7 +136,7 @@ class Trainer:
     Attributes:
         generator: as it is now.
         fingerprint: of data and settings.
-        cpu_s: CPU seconds spent in updates.
+        cpu_s: CPU seconds spent in updates and in what was learned before the first of them.
     """
 
     def __init__(
@@ -167,6 +169,12 @@ class Trainer:
                 fit_balances(sizes.balances, training),
                 fit_linear_part(training, scaling, stepping) if sizes.linear else None,
             )
+            start = time.process_time()
+            if isinstance(self.generator, RingGenerator):
+                fit_transport(self.generator, training)
+                teaching = torch.Generator().manual_seed(config.seed + 4)
+                teach(self.generator, training, sizes.ring.teacher_updates, teaching, 0.5 * config.budget_cpu_s)
+            self._taught_s = self.cpu_s = time.process_time() - start
             self._objective = make_objective(
                 config, self.generator, scaling, training, objective, check_weights(weights, len(training)), folder
             )
@@ -187,12 +195,13 @@ class Trainer:
         self._update = 0
         self._best: ValidationScore | None = None
         self._best_update = 0
-        self.cpu_s = 0.0
 
     @property
     def share(self) -> float:
         """How much of the training is done, 0 to 1."""
-        return min(1.0, max(self._update / self._config.updates, self.cpu_s / self._config.budget_cpu_s))
+        # What was taught before the first update is spent, and no part of the updates' schedule.
+        spent = (self.cpu_s - self._taught_s) / max(1e-9, self._config.budget_cpu_s - self._taught_s)
+        return min(1.0, max(self._update / self._config.updates, spent))
 
     @property
     def finished(self) -> bool:
@@ -276,6 +285,7 @@ class Trainer:
             "order": self._order,
             "update": self._update,
             "cpu_s": self.cpu_s,
+            "taught_s": self._taught_s,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -291,7 +301,7 @@ class Trainer:
         self._random.set_state(state["random"])
         self._order = state["order"]
         self._update = state["update"]
-        self.cpu_s = state["cpu_s"]
+        self.cpu_s, self._taught_s = state["cpu_s"], state["taught_s"]
 
     def result(self) -> TrainingResult:
         """The generator with the best averaged weights."""

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import GeneratorConfig, Structure
+from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.generators.wiener_step import WienerStep
 from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
-Generator = StateSpaceGenerator | WienerGenerator
-Step = StateSpaceGenerator | WienerStep
+Generator = StateSpaceGenerator | WienerGenerator | RingGenerator
+Step = StateSpaceGenerator | WienerStep | RingGenerator
 
 
 def make_generator(
@@ -23,9 +24,10 @@ def make_generator(
     linear: LinearPart | None = None,
 ) -> Generator:
     """The generator of the configured structure; arguments as those of the classes."""
-    if config.structure is Structure.WIENER:
-        return WienerGenerator(variables, config, scaling, time_constants, coefficients)
-    return StateSpaceGenerator(variables, config, scaling, time_constants, coefficients, linear)
+    if config.structure is Structure.RECURRENT:
+        return StateSpaceGenerator(variables, config, scaling, time_constants, coefficients, linear)
+    other = WienerGenerator if config.structure is Structure.WIENER else RingGenerator
+    return other(variables, config, scaling, time_constants, coefficients)
 
 
 def make_step(generator: Generator) -> Step:
