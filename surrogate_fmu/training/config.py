@@ -24,7 +24,7 @@ class TermConfig:
         name: of the term or game; `surrogate_fmu.training.objectives.terms.registry` lists them.
         weight: in the sum.
         begin, end: shares of the training between which it counts.
-        function: of the term `residual`: "file.py:name".
+        function: of the term `residual`, or physics that the critic of a game sees: "file.py:name".
         options: of the term, by name.
     """
 
@@ -242,6 +242,29 @@ class R3ganConfig:
     warm_up_fraction: float = 0.5
 
 
+class Precision(StrEnum):
+    """The arithmetic of matrix products in training; weights, states and validation are float32 in any case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Mixed precision by torch.autocast: 8 bits of mantissa, the range of float32."""
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """What a training runs on.
+
+    Attributes:
+        device: cpu, cuda, cuda:1.
+        precision: of matrix products.
+        compile: compile the generator's step by torch.compile, which needs a C++ compiler and takes about a minute.
+    """
+
+    device: str = "cpu"
+    precision: Precision = Precision.FLOAT32
+    compile: bool = False
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a generator is trained.
@@ -261,6 +284,9 @@ class TrainingConfig:
         validations: how often the averaged weights are scored on the validation runs.
         validation_members: draws per validation schedule.
         threads: torch threads.
+        trust_region: largest root mean square change of drawn windows that an update may make, in units of the conditional spread;
+            longer steps are shortened; 0 bounds nothing.
+        execution: what it runs on.
     """
 
     objective: Objective = Objective.ENERGY
@@ -281,6 +307,8 @@ class TrainingConfig:
     energy: EnergyConfig = field(default_factory=EnergyConfig)
     posterior: PosteriorConfig = field(default_factory=PosteriorConfig)
     r3gan: R3ganConfig = field(default_factory=R3ganConfig)
+    trust_region: float = 0.0
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.window_steps[0] <= self.window_steps[1]:
@@ -288,6 +316,8 @@ class TrainingConfig:
         for name in ("updates", "budget_cpu_s", "batch_size", "validations", "validation_members", "threads"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} {getattr(self, name)} must be above 0")
+        if self.trust_region < 0.0:
+            raise ValueError(f"trust_region {self.trust_region:g} cannot be negative; 0 bounds nothing")
         if self.terms and self.objective is not Objective.TERMS:
             raise ValueError('[[training.terms]] have no effect on this objective: set objective = "terms"')
         if not self.generator.run_latent_dim + self.generator.step_latent_dim and self.objective is not Objective.TERMS:

@@ -21,6 +21,7 @@ from surrogate_fmu.schema import encode
 from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
 from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.training.execution import Execution
 from surrogate_fmu.training.generators import Generator, make_generator
 from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.roles import find_roles
@@ -31,8 +32,9 @@ from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.terms.term import TermSum
 from surrogate_fmu.training.optimisers import make_optimiser, stands
 from surrogate_fmu.training.processes import Processes
-from surrogate_fmu.training.rollout import WindowRoller
+from surrogate_fmu.training.rollout import WindowRoller, stream
 from surrogate_fmu.training.teacher import fit_transport, teach
+from surrogate_fmu.training.trust_region import TrustRegion
 from surrogate_fmu.training.validation import Validation, ValidationScore
 
 _WARM_UP_UPDATES = 50  # learning rate rises over the first updates
@@ -154,7 +156,20 @@ class Trainer:
             )
         self._processes = Processes()
         self._processes.check(config)
+        self._execution = Execution(config, self._processes.count)
         self._config = config
+        with self._execution.placed():
+            self._prepare(training, validation, objective, weights, folder)
+
+    def _prepare(
+        self,
+        training: Trajectories,
+        validation: Trajectories,
+        objective: TermSum | None,
+        weights: Array | None,
+        folder: Path,
+    ) -> None:
+        config = self._config
         sizes = config.generator
         scaling = measure_scaling(training, validation)
         content = [training.checksum(), validation.checksum(), encode(config)]
@@ -172,7 +187,7 @@ class Trainer:
             start = time.process_time()
             if isinstance(self.generator, RingGenerator):
                 fit_transport(self.generator, training)
-                teaching = torch.Generator().manual_seed(config.seed + 4)
+                teaching = stream(config.seed + 4)
                 teach(self.generator, training, sizes.ring.teacher_updates, teaching, 0.5 * config.budget_cpu_s)
             self._taught_s = self.cpu_s = time.process_time() - start
             self._objective = make_objective(
@@ -182,15 +197,16 @@ class Trainer:
         self._average = copy.deepcopy(self.generator)
         self._best_weights = copy.deepcopy(self.generator.state_dict())
         self._optimiser = make_optimiser(config.optimiser, self._trained, config.learning_rate, (0.9, 0.99))
-        self._random = torch.Generator().manual_seed(config.seed)
+        self._random = stream(config.seed)
         self._latents = self._random  # of one stream with the order of the runs, which all processes share
         if self._processes.count > 1:
-            self._latents = torch.Generator().manual_seed(config.seed + 1_000_003 * (1 + self._processes.rank))
+            self._latents = stream(config.seed + 1_000_003 * (1 + self._processes.rank))
         self._conditions = torch.tensor(training.conditions(), dtype=torch.float32)
         self._outputs = torch.tensor(training.outputs, dtype=torch.float32)
         self._validation = Validation(
             validation, sizes.run_latent_dim, sizes.step_latent_dim, config.validation_members, seed=config.seed + 1
         )
+        self._trust_region = TrustRegion(config.trust_region, torch.tensor(scaling.conditional_std, dtype=torch.float32))
         self._order = torch.zeros(0, dtype=torch.int64)
         self._update = 0
         self._best: ValidationScore | None = None
@@ -210,6 +226,10 @@ class Trainer:
 
     def update(self) -> Progress:
         """Make one update, and validate when that is due."""
+        with self._execution.placed():
+            return self._make_update()
+
+    def _make_update(self) -> Progress:
         start = time.process_time()
         config, share = self._config, self.share
         shortest, longest = config.window_steps
@@ -223,7 +243,8 @@ class Trainer:
 
         sizes = config.generator
         roller = WindowRoller(self.generator, conditions, observed, sizes.run_latent_dim, sizes.step_latent_dim, self._latents)
-        loss = self._objective.loss(roller, Batch(runs, conditions, observed), share)
+        with self._execution.playing(self.generator):
+            loss = self._objective.loss(roller, Batch(runs, conditions, observed), share)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at update {self._update}; lower learning_rate or gradient_clip, and look for "
@@ -233,7 +254,8 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.average_gradients(self._trained)
         gradient = torch.nn.utils.clip_grad_norm_(self._trained, config.gradient_clip)
-        self._optimiser.step()
+        with self._trust_region.around(roller, self._trained):
+            self._optimiser.step()
         if stands(self._optimiser):
             self._average_weights()
         self._objective.after_update((self.generator, self._average))
@@ -242,7 +264,7 @@ class Trainer:
         start = time.process_time()
         score = self._validate_when_due(share)
         self.cpu_s = self._processes.largest(self.cpu_s + time.process_time() - start)
-        signals = {"gradient": float(gradient)} | self._objective.signals()
+        signals = {"gradient": float(gradient), "step_kept": self._trust_region.kept} | self._objective.signals()
         return Progress(self._update, self.share, loss.item(), rate, self.cpu_s, score, self._best, signals)
 
     def _next_runs(self) -> Tensor:
@@ -308,6 +330,7 @@ class Trainer:
         assert self._best is not None
         generator = copy.deepcopy(self.generator)
         generator.load_state_dict(self._best_weights)
+        generator.cpu()
         ended_by = "updates" if self._update >= self._config.updates else "CPU budget"
         return TrainingResult(generator.eval(), self._best, self._best_update, self._update, self.cpu_s, ended_by)
 

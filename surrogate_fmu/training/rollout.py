@@ -18,10 +18,16 @@ class RollingGenerator(Protocol):
         ...
 
 
+def stream(seed: int) -> torch.Generator:
+    """A stream of random numbers on the device that tensors are made on."""
+    return torch.Generator(torch.get_default_device()).manual_seed(seed)
+
+
 def draw_latents(count: int, steps: int, run_latent_dim: int, step_latent_dim: int, random: torch.Generator) -> Tensor:
-    """Standard normal z (count, steps, latent_dim); the run part is the same at every step."""
-    run = torch.randn(count, 1, run_latent_dim, generator=random).expand(-1, steps, -1)
-    return torch.cat([run, torch.randn(count, steps, step_latent_dim, generator=random)], dim=2)
+    """Standard normal z (count, steps, latent_dim) on the stream's device; the run part is the same at every step."""
+    run = torch.randn(count, 1, run_latent_dim, generator=random, device=random.device).expand(-1, steps, -1)
+    step = torch.randn(count, steps, step_latent_dim, generator=random, device=random.device)
+    return torch.cat([run, step], dim=2)
 
 
 class WindowRoller:

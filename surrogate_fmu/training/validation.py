@@ -10,7 +10,7 @@ from torch import Tensor
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import DatasetError
 from surrogate_fmu.training.objectives.energy import fair_crps
-from surrogate_fmu.training.rollout import RollingGenerator, draw_latents
+from surrogate_fmu.training.rollout import RollingGenerator, draw_latents, stream
 from surrogate_fmu.variables import Causality
 
 _SPREAD_WEIGHT = 0.2
@@ -74,7 +74,7 @@ class Validation:
         first = order.reshape(len(numbers), -1)[:, 0]
         self.conditions = torch.tensor(trajectories.conditions()[first], dtype=torch.float32)
         self._repeated = self.conditions.repeat_interleave(members, dim=0)
-        random = torch.Generator().manual_seed(seed)
+        random = stream(seed)
         self._latents = draw_latents(len(self._repeated), trajectories.step_count, run_latent_dim, step_latent_dim, random)
         self._member_count = members
         individuals = self.plant.shape[1]

@@ -33,7 +33,8 @@ class Critic(nn.Module):
         """Score windows.
 
         Args:
-            deviation: (batch, step, output_dim), outputs minus their centre in units of the conditional spread.
+            deviation: (batch, step, output_dim + extra_dim), outputs minus their centre in units of the conditional spread, and
+                what else is seen of the window.
             level: (batch, step, output_dim), the centre scaled to unit variance.
             condition: (batch, step, condition_dim) scaled to unit variance.
 

@@ -44,6 +44,8 @@ class RingGenerator(nn.Module):
         ConfigError: there are balances or run latents, an output has no start, or latents cannot be shared among the places.
     """
 
+    networks = ("remember", "draw_closure")  # what mixed precision may change
+
     condition_mean: Tensor
     condition_std: Tensor
     output_mean: Tensor
@@ -183,7 +185,10 @@ class RingGenerator(nn.Module):
 
     def remember(self, state: Tensor, memory: Tensor, rate: Tensor) -> Tensor:
         """The memory (batch, place, unit) after it read a state."""
-        return torch.lerp(memory, torch.tanh(self.trunk(torch.cat([state, memory], dim=2))), rate)
+        remembered = torch.tanh(self.trunk(torch.cat([state, memory], dim=2)))
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            remembered = remembered.type_as(memory)  # in mixed precision
+        return torch.lerp(memory, remembered, rate)
 
     def draw_closure(self, known: Tensor, own: Tensor) -> Tensor:
         """Closures (..., place) of states and memories (..., place, state + unit) and latents (..., place, latent)."""

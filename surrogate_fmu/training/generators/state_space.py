@@ -54,6 +54,7 @@ class StateSpaceGenerator(nn.Module):
     """
 
     __constants__ = ("has_linear_part", "components")  # TorchScript leaves the other branches out
+    networks = ("look",)  # what mixed precision may change
 
     condition_mean: Tensor
     condition_std: Tensor
@@ -269,7 +270,10 @@ class StateSpaceGenerator(nn.Module):
         curves = self.curves(ahead)
         seen = torch.cat([ahead, free, curves, memory], dim=1)
         hidden = silu(torch.addmm(trunk, seen, self.trunk_state.weight.t()))
-        memory = torch.lerp(memory, torch.tanh(self.trunk(hidden)), rate)
+        remembered = torch.tanh(self.trunk(hidden))
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            remembered = remembered.type_as(memory)  # in mixed precision
+        memory = torch.lerp(memory, remembered, rate)
         seen = torch.cat([ahead, free, curves, memory], dim=1)
         hidden = silu(torch.addmm(head, seen, self.head_state.weight.t()))
         residual, level, slopes = self.head(hidden).split(

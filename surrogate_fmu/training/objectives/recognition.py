@@ -13,7 +13,7 @@ from surrogate_fmu.training.generators.wiener import WienerGenerator
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.reconstruction import draw_posterior, negative_elbo
 from surrogate_fmu.training.posterior import RunPosterior
-from surrogate_fmu.training.rollout import WindowRoller
+from surrogate_fmu.training.rollout import WindowRoller, stream
 
 _FORGETTING = 0.05  # of the known size of errors at each update
 _FIRST_ERROR = 2.0  # in units of the conditional spread, before anything was fitted
@@ -56,7 +56,7 @@ class EncoderRecognition:
 
     def __init__(self, config: TrainingConfig, generator: Generator, scales: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         self._condition_mean, self._condition_std, self._output_mean, self._output_std = scales
-        self._random = torch.Generator().manual_seed(config.seed + 2)
+        self._random = stream(config.seed + 2)
         self._encoder = RunEncoder(
             generator.output_dim, len(self._condition_mean), generator.run_latent_dim, config.energy.encoder_width
         )
@@ -93,7 +93,7 @@ class PosteriorRecognition:
         self._config: PosteriorConfig = config.posterior
         self._generator = generator
         self._posterior = RunPosterior(config.posterior, run_count, generator.run_latent_dim)
-        self._random = torch.Generator().manual_seed(config.seed + 2)
+        self._random = stream(config.seed + 2)
         self._squared_error = torch.full((generator.output_dim,), _FIRST_ERROR**2)
 
     def loss(self, roller: WindowRoller, batch: Batch, unit: Tensor, expected: Tensor, points: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from surrogate_fmu.training.objectives.energy import path_score
 from surrogate_fmu.training.objectives.protocol import Batch
 from surrogate_fmu.training.objectives.recognition import EncoderRecognition, PosteriorRecognition, Recognition
 from surrogate_fmu.training.objectives.units import scale_tensors
-from surrogate_fmu.training.rollout import WindowRoller
+from surrogate_fmu.training.rollout import WindowRoller, stream
 
 _FORGETTING = 0.3  # of a run's known spread at each visit
 _FLOOR = 0.05  # of the pooled spread; below it differences between individuals are noise
@@ -46,7 +46,7 @@ class ScoringObjective:
         self._spread = self._pooled.repeat(run_count, 1)
         output_mean = scales[2]
         self._mean = output_mean.repeat(run_count, config.window_steps[1], 1)
-        self._random = torch.Generator().manual_seed(config.seed + 3)
+        self._random = stream(config.seed + 3)
         self._updates = 0
         self._recognition: Recognition | None = None
         if self._config.reconstruction_weight > 0.0 and generator.run_latent_dim:

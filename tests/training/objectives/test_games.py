@@ -2,11 +2,13 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.training.critics import BODIES, make_critic
 from surrogate_fmu.training.objectives.games.cross_entropy import CrossEntropy
 from surrogate_fmu.training.objectives.games.hinge import Hinge
@@ -16,6 +18,7 @@ from surrogate_fmu.training.objectives.games.quadratic import QuadraticTransport
 from surrogate_fmu.training.objectives.games.relativistic import Relativistic
 from surrogate_fmu.training.objectives.games.wasserstein import WassersteinClipping, WassersteinPenalty
 from surrogate_fmu.training.objectives.terms.adversarial import Adversarial
+from surrogate_fmu.training.objectives.terms.residual import Values
 from tests.training.objectives.draws import SHAPES, Scaled, make_draw
 
 REAL, FAKE = torch.tensor([[[2.0]], [[0.5]]]), torch.tensor([[[-1.0]], [[0.0]]])
@@ -138,6 +141,65 @@ def test_every_critic_sees_window_and_condition(body: str, projection: bool):
     for place in range(3):
         changed = [window + (place == k) for k, window in enumerate(windows)]
         assert not torch.allclose(critic(*changed), score)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_every_critic_learns_to_tell_windows_apart(body: str):
+    torch.manual_seed(0)
+    term = Adversarial(Relativistic(0.1), body, 16, learning_rate=5e-3)
+    term.bind(SHAPES)
+    leads = []
+    for update in range(150):
+        term.value(make_draw(Scaled(0.0, 0.3), term.members, batch=64, steps=8, seed=update))
+        leads.append(term.signals()["critic_lead"])
+    assert sum(leads[-30:]) / 30 > 0.75
+
+
+def energy(y: Values, x: Values) -> torch.Tensor:
+    return (y["y"][:, 1:] - x["x"]).square()
+
+
+def test_a_critic_that_knows_physics_sees_sooner_what_breaks_it():
+    leads = {}
+    for function in (None, energy):
+        torch.manual_seed(0)
+        term = Adversarial(Relativistic(0.1), "window", 16, learning_rate=2e-3, function=function)
+        term.bind(SHAPES)
+        seen = []
+        for update in range(60):
+            term.value(make_draw(Scaled(1.0, 0.7), term.members, batch=64, steps=8, seed=update))
+            seen.append(term.signals()["critic_lead"])
+        leads[function] = sum(seen[-30:]) / 30
+    assert leads[energy] > leads[None] + 0.03
+    state = term.state()
+    assert float(state["physics"]) == pytest.approx(3.0**0.5, rel=0.3)  # of z squared
+    other = Adversarial(Relativistic(), "window", 16, function=energy)
+    other.bind(SHAPES)
+    other.load(state)
+    assert torch.equal(other.state()["physics"], state["physics"])
+
+
+def test_physics_pulls_the_generator():
+    torch.manual_seed(0)
+    term = Adversarial(Relativistic(0.3), "mlp", 16, learning_rate=2e-3, function=energy)
+    term.bind(SHAPES)
+    generator = Scaled(1.0, 0.3)
+    term.value(make_draw(generator, term.members)).backward()
+    assert generator.noise.grad is not None and generator.noise.grad != 0.0
+
+
+@pytest.mark.parametrize(
+    ("function", "sentence"),
+    [
+        (lambda y, x: 3.0, "gave float for outputs \\(2, 5\\) with the start, expected a tensor of \\(2, 4\\) or \\(2, 4, n\\)"),
+        (lambda y, x: y["y"], "gave \\(2, 5\\)"),
+        (lambda y, x: x["x"].mean(dim=1), "gave \\(2,\\)"),
+    ],
+    ids=["a number", "with the start", "of the window"],
+)
+def test_physics_of_another_shape_is_refused(function: Callable, sentence: str):
+    with pytest.raises(TrainingError, match=sentence):
+        Adversarial(Hinge(), function=function).bind(SHAPES)
 
 
 def test_more_critic_steps_train_it_more():

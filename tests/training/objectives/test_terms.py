@@ -170,7 +170,7 @@ def test_a_residual_from_a_file(tmp_path: Path):
         ((TermConfig("r3gan", options={"critic": "forest"}),), "'forest' is unknown; there are window"),
         ((TermConfig("energy", options={"members": 1}),), "at least 2 draws"),
         ((TermConfig("energy", begin=0.6, end=0.4),), "0 <= begin < end <= 1"),
-        ((TermConfig("energy", function="a.py:b"),), "for the term 'residual' alone"),
+        ((TermConfig("energy", function="a.py:b"),), "for the term 'residual' and for games alone"),
         ((TermConfig("residual", function="missing.py:law"),), "'missing.py:law': expected 'file.py:function' with a file under"),
         ((TermConfig("residual"),), "expected 'file.py:function'"),
         ((TermConfig("wgan-gp", options={"weight": 0.0}),), "must be above 0"),

@@ -58,7 +58,7 @@ class WassersteinPenalty(Unconstrained):
 
     def critic_loss(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         """See `Game`."""
-        share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
+        share = torch.rand(len(real), *[1] * (real.dim() - 1), device="cpu").to(real.device)  # of the objective's own stream
         between = torch.lerp(fake.detach(), real.detach(), share)
         penalty = (gradient_norms(critic, between) - 1.0).square().mean()
         return critic(fake).mean() - critic(real).mean() + self.weight * penalty

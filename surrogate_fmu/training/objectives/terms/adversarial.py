@@ -1,5 +1,6 @@
 """An adversarial game as a term: its value is the generator's loss, and taking it trains the critic."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from surrogate_fmu.training.config import Optimiser
 from surrogate_fmu.training.critics import BODIES, make_critic
 from surrogate_fmu.training.objectives.games.protocol import Game
+from surrogate_fmu.training.objectives.terms.physics import PhysicsChannels
+from surrogate_fmu.training.objectives.terms.residual import Values
 from surrogate_fmu.training.objectives.terms.term import Draw, Shapes, Term
 from surrogate_fmu.training.optimisers import make_optimiser
 
@@ -24,7 +27,8 @@ class Adversarial(Term):
 
     Args:
         game: the losses.
-        critic: "window" (convolutions over time), "recurrent" (GRU), "attention", "mlp".
+        critic: "window" (convolutions over time), "recurrent" (GRU), "attention", "mlp", "grid" (convolutions over time and
+            outputs), "graph" (messages between outputs), "set" (outputs as a set).
         width: hidden units of the critic.
         spectral_norm: normalise the critic's weights by their largest singular value (Miyato et al., ICLR 2018).
         projection: condition the critic by projection, not by concatenation.
@@ -35,6 +39,7 @@ class Adversarial(Term):
         optimiser: of the critic: adam, optimistic, extragradient.
         feature_matching: weight of the distance between mean features of real and fake (Salimans et al., NeurIPS 2016).
         members: draws per window, at least 2; half of them are fakes, the others make the centre.
+        function: physics that the critic sees beside the window, see `PhysicsChannels`; None has none.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Adversarial(Term):
         optimiser: str = "adam",
         feature_matching: float = 0.0,
         members: int = 4,
+        function: Callable[[Values, Values], Tensor] | None = None,
     ) -> None:
         if critic_steps < 1 or learning_rate <= 0.0 or members < 2 or feature_matching < 0.0:
             raise ValueError(
@@ -68,11 +74,15 @@ class Adversarial(Term):
         self._feature_matching = feature_matching
         self.members = members
         self._signals: dict[str, float] = {}
+        self._function = function
+        self._physics: PhysicsChannels | None = None
 
     def bind(self, shapes: Shapes) -> None:
         """Make the critic."""
         name, width, spectral_norm, projection = self._network
-        self._critic = make_critic(name, shapes.output_dim, shapes.condition_dim, width, spectral_norm, projection)
+        self._physics = PhysicsChannels(self._function, shapes) if self._function else None
+        extra = self._physics.count if self._physics else 0
+        self._critic = make_critic(name, shapes.output_dim, shapes.condition_dim, width, spectral_norm, projection, extra)
         self._optimiser = make_optimiser(self._kind, self._critic.parameters(), self._learning_rate, (0.5, 0.99))
 
     def value(self, draw: Draw) -> Tensor:
@@ -90,10 +100,10 @@ class Adversarial(Term):
         return 1 + round((self._critic_steps - 1) * min(1.0, max(0.0, behind)))
 
     def _train_critic(self, draw: Draw, members: Tensor) -> None:
-        view = _View(draw, members)
+        view = _View(draw, members, self._physics)
 
         def critic(window: Tensor) -> Tensor:
-            return self._critic(window, view.level, view.condition)  # type: ignore[no-any-return]
+            return self._critic(view.seen(window), view.level, view.condition)  # type: ignore[no-any-return]
 
         self._optimiser.zero_grad()
         loss = self._game.critic_loss(critic, view.real, view.fake.detach())
@@ -105,10 +115,10 @@ class Adversarial(Term):
 
     def _play(self, draw: Draw, members: Tensor) -> Tensor:
         self._train_critic(draw, members)
-        view = _View(draw, members)
+        view = _View(draw, members, self._physics)
 
         def critic(window: Tensor) -> Tensor:
-            return self._critic(window, view.level, view.condition)  # type: ignore[no-any-return]
+            return self._critic(view.seen(window), view.level, view.condition)  # type: ignore[no-any-return]
 
         with torch.no_grad():
             real, fake = critic(view.real), critic(view.fake)
@@ -121,7 +131,7 @@ class Adversarial(Term):
         self._lead += _FORGETTING * (self._signals["critic_lead"] - self._lead)
         loss = self._game.generator_loss(critic, view.real, view.fake)
         if self._feature_matching:
-            features = [self._critic.features(window, view.level, view.condition) for window in (view.real, view.fake)]
+            features = [self._critic.features(view.seen(window), view.level, view.condition) for window in (view.real, view.fake)]
             loss = loss + self._feature_matching * (features[0].detach().mean(dim=0) - features[1].mean(dim=0)).square().mean()
         return loss
 
@@ -131,22 +141,34 @@ class Adversarial(Term):
 
     def state(self) -> dict[str, Any]:
         """Critic and optimiser."""
-        return {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict(), "lead": self._lead}
+        state = {"critic": self._critic.state_dict(), "optimiser": self._optimiser.state_dict(), "lead": self._lead}
+        return state | ({"physics": self._physics.scale} if self._physics else {})
 
     def load(self, state: dict[str, Any]) -> None:
         """See `Term`."""
         self._critic.load_state_dict(state["critic"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._lead = state["lead"]
+        if self._physics:
+            self._physics.scale = state["physics"]
 
 
 class _View:
     """What the critic sees of a draw, (member * batch, point, ...)."""
 
-    def __init__(self, draw: Draw, members: Tensor) -> None:
+    def __init__(self, draw: Draw, members: Tensor, physics: PhysicsChannels | None) -> None:
         fake, real, centre = draw.centred(members)
         count = len(fake)
         self.real = real.repeat(count, 1, 1)
         self.fake = fake.flatten(0, 1)
         self.level = draw.level(centre).repeat(count, 1, 1)
         self.condition = draw.condition.repeat(count, 1, 1)
+        self._draw, self._centre, self._physics = draw, centre.repeat(count, 1, 1), physics
+        if physics:
+            physics.measure(draw)
+
+    def seen(self, window: Tensor) -> Tensor:
+        """A window (member * batch, point, output_dim) and what physics says of it."""
+        if self._physics is None:
+            return window
+        return torch.cat([window, self._physics(self._draw, self._centre + window)], dim=2)

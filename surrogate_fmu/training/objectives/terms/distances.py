@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.training.objectives.terms.term import Draw, Shapes, Term, flat_windows
+from surrogate_fmu.training.rollout import stream
 
 
 class KernelDiscrepancy(Term):
@@ -59,7 +60,7 @@ class EnergyDistance(Term):
 
     def bind(self, shapes: Shapes) -> None:
         """Seed the features."""
-        self._random = torch.Generator().manual_seed(shapes.seed + 11)
+        self._random = stream(shapes.seed + 11)
 
     def value(self, draw: Draw) -> Tensor:
         """()."""
@@ -95,7 +96,7 @@ class SlicedWasserstein(Term):
 
     def bind(self, shapes: Shapes) -> None:
         """Seed the lines."""
-        self._random = torch.Generator().manual_seed(shapes.seed + 12)
+        self._random = stream(shapes.seed + 12)
 
     def value(self, draw: Draw) -> Tensor:
         """()."""

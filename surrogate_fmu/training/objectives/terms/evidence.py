@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.training.objectives.terms.term import Draw, Shapes, Term
+from surrogate_fmu.training.rollout import stream
 
 _SCHEDULES = ("constant", "annealed", "cyclical")
 
@@ -41,7 +42,7 @@ class Evidence(Term):
 
     def bind(self, shapes: Shapes) -> None:
         """Make the encoder."""
-        self._random = torch.Generator().manual_seed(shapes.seed + 13)
+        self._random = stream(shapes.seed + 13)
         self._dims = (shapes.run_latent_dim, shapes.step_latent_dim)
         if sum(self._dims) == 0:
             raise TrainingError("the evidence term needs latents to encode; set run_latent_dim or step_latent_dim above 0")

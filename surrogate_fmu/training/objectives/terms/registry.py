@@ -72,13 +72,14 @@ def _make(config: TermConfig, folder: Path) -> Term:
         if config.name == "residual":
             function = load_named(config.function, folder, "residual", "function")
             term: Term = Residual(function, **_known(Residual, options, where))
-        elif config.function:
-            raise ConfigError(f"{where}: function has a meaning for the term 'residual' alone")
+        elif config.function and config.name not in GAMES:
+            raise ConfigError(f"{where}: function has a meaning for the term 'residual' and for games alone")
         elif config.name in GAMES:
             game = GAMES[config.name]
             fields = set(inspect.signature(game).parameters) - {"saturating"}
             own = {name: options.pop(name) for name in list(options) if name in fields}
-            term = Adversarial(game(**own), **_known(Adversarial, options, where, fields))
+            seen = load_named(config.function, folder, "physics", "function") if config.function else None
+            term = Adversarial(game(**own), function=seen, **_known(Adversarial, options, where, fields))
         elif config.name in TERMS:
             term = TERMS[config.name](**_known(TERMS[config.name], options, where))
         else:
