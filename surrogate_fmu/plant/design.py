@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Excitation(StrEnum):
-    """Families of input signals."""
+    """Families of input signals.
+
+    The band of frequencies of `chirp`, `multisine` and `band-noise` follows from `hold_s`: half a wave lasts as long as a level.
+    """
 
     CONSTANT = "constant"
     STEPS = "steps"
@@ -15,6 +18,16 @@ class Excitation(StrEnum):
     NOISE = "noise"
     RESTS = "rests"
     DECAYS = "decays"
+    CHIRP = "chirp"
+    MULTISINE = "multisine"
+    BAND_NOISE = "band-noise"
+
+
+class Sampling(StrEnum):
+    """How levels, spans and parameters fill their ranges over the schedules."""
+
+    SOBOL = "sobol"
+    LATIN_HYPERCUBE = "latin-hypercube"
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class InputDesign:
     Attributes:
         min, max: the range of levels, in the input's unit.
         excitations: the families, taken in turn over the schedules.
-        hold_s: shortest and longest time [s] that a level, ramp, pulse or decay lasts.
+        hold_s: shortest and longest time [s] that a level, ramp, pulse, decay or half a wave lasts.
         includes_zero: whether rests and pulses fall back to 0 (else to a base level of the schedule).
     """
 
@@ -87,12 +100,14 @@ class Design:
         parameters: ranges that they are drawn from; others keep their start values.
         budgets: bounds on integrals of inputs.
         held: inputs that keep one value in all runs; the surrogate has them, and knows them at that value only.
+        sampling: how levels and parameters of the schedules are drawn together.
     """
 
     inputs: Mapping[str, InputDesign]
     parameters: Mapping[str, Range] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
     held: Mapping[str, float] = field(default_factory=dict)
+    sampling: Sampling = Sampling.SOBOL
 
     def __post_init__(self) -> None:
         if not self.inputs:
