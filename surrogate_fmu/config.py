@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.errors import ConfigError, DatasetError
 from surrogate_fmu.evaluation.config import VerifyConfig
 from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.plant.design import Design
+from surrogate_fmu.plant.profile import Profile, read_profile
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.schema import SchemaError, decode, format_path
@@ -170,6 +171,21 @@ class SurrogateConfig(_File):
                 raise self.error(
                     (*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited, or name it in held"
                 )
+
+    def read_profiles(self) -> dict[str, Profile]:
+        """The recorded signals that inputs are excited by, by name.
+
+        Raises:
+            ConfigError: one cannot be read or used.
+        """
+        profiles = {}
+        for name, entry in self.recording.design.inputs.items():
+            if entry.profile is not None:
+                try:
+                    profiles[name] = read_profile(name, entry, self.variables[name], self.folder)
+                except (ConfigError, DatasetError) as error:
+                    raise self.error(("recording", "design", "inputs", name, "profile"), str(error)) from error
+        return profiles
 
     def error(self, path: Path_, problem: str) -> ConfigError:
         """A ConfigError that names the file, line and key."""

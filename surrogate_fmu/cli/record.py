@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
+    profiles = config.read_profiles()
     engine = ray_engine(arguments.ray_address) if arguments.engine == "ray" else run_in_processes
     failed = 0
     for split in splits:
@@ -73,14 +74,24 @@ def run(arguments: argparse.Namespace) -> int:
         recording = record(
             config.plant_source,
             draw_schedules(
-                config.recording.design, entry.schedules, config.recording.steps, plant.communication_step_size, entry.seed
+                config.recording.design,
+                entry.schedules,
+                config.recording.steps,
+                plant.communication_step_size,
+                entry.seed,
+                profiles,
             ),
             entry.individuals,
             entry.seed,
             target.with_suffix(".runs"),
             arguments.jobs,
             progress,
-            {"plant": config.surrogate.plant, "set": encode(entry), "design": encode(config.recording.design)},
+            {
+                "plant": config.surrogate.plant,
+                "set": encode(entry),
+                "design": encode(config.recording.design),
+                "profiles": {name: profile.checksum() for name, profile in profiles.items()},
+            },
             engine,
         )
         write_trajectories(recording.trajectories, target)

@@ -21,6 +21,22 @@ class Excitation(StrEnum):
     CHIRP = "chirp"
     MULTISINE = "multisine"
     BAND_NOISE = "band-noise"
+    PROFILE = "profile"
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """Where the recorded signal of an input is.
+
+    Attributes:
+        file: CSV (.csv), Parquet (.parquet) or MDF (.mf4, .mdf, .dat), seen from the configuration's folder.
+        column: the signal; empty takes the input's name.
+        time: the column of times [s]; empty takes `time`. A channel of an MDF has its times by itself.
+    """
+
+    file: str
+    column: str = ""
+    time: str = ""
 
 
 class Sampling(StrEnum):
@@ -39,6 +55,7 @@ class InputDesign:
         excitations: the families, taken in turn over the schedules.
         hold_s: shortest and longest time [s] that a level, ramp, pulse, decay or half a wave lasts.
         includes_zero: whether rests and pulses fall back to 0 (else to a base level of the schedule).
+        profile: the recorded signal that the family `profile` takes pieces of.
     """
 
     min: float
@@ -46,6 +63,7 @@ class InputDesign:
     excitations: tuple[Excitation, ...]
     hold_s: tuple[float, float]
     includes_zero: bool = False
+    profile: ProfileFile | None = None
 
     def __post_init__(self) -> None:
         if self.min >= self.max:
@@ -54,6 +72,10 @@ class InputDesign:
             raise ValueError(f"hold_s {list(self.hold_s)} must be two ascending times above 0")
         if not self.excitations:
             raise ValueError("excitations is empty; name at least one")
+        if Excitation.PROFILE in self.excitations and self.profile is None:
+            raise ValueError('excitations has "profile", and no file is named; add profile = { file = "recorded.csv" }')
+        if Excitation.PROFILE not in self.excitations and self.profile is not None:
+            raise ValueError('profile names a file that nothing uses; add "profile" to excitations, or leave profile out')
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ individual, and a generator trained on such data learns the guard along with the
 by a budget: the integral of an input (a charge, a volume) computed from nominal figures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import qmc
 
+from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Budget, Design, Excitation, Sampling
+from surrogate_fmu.plant.profile import Profile, find_windows
 from surrogate_fmu.plant.signals import Array, draw_signal
 
 
@@ -24,18 +26,42 @@ class Schedule:
     excitations: dict[str, Excitation]
 
 
-def draw_schedules(design: Design, count: int, step_count: int, step_size: float, seed: int) -> list[Schedule]:
+def draw_schedules(
+    design: Design,
+    count: int,
+    step_count: int,
+    step_size: float,
+    seed: int,
+    profiles: Mapping[str, Profile] | None = None,
+) -> list[Schedule]:
     """Draw `count` schedules of `step_count` steps of `step_size` [s].
 
     Levels, spans and parameters fill a cube over the schedules as `design.sampling` says; families are taken in turn; the shape
     within a family is drawn from the seed and the schedule's number. So with a Sobol sequence the first schedules stay the
     same when more are drawn, and a recording can be extended; a Latin hypercube of another count is another one.
+
+    Args:
+        design: of inputs and parameters.
+        count: schedules.
+        step_count: steps of each.
+        step_size: of a step [s].
+        seed: of all that is drawn.
+        profiles: recorded signals by input, of those that have the family `profile`.
+
+    Raises:
+        ConfigError: a recorded signal is missing, or shorter than a run.
     """
     names = list(design.inputs)
     parameter_names = list(design.parameters)
+    profiles = profiles or {}
+    windows = find_windows(profiles, step_count, step_size)
+    for name in names:
+        if Excitation.PROFILE in design.inputs[name].excitations and name not in profiles:
+            raise ConfigError(f"the recorded signal of {name!r} was not read; pass what read_profiles of the configuration gives")
     schedules = []
     for index, point in enumerate(_fill_cube(design.sampling, len(parameter_names) + 2 * len(names), count, seed)):
         rng = np.random.default_rng((seed, 1, index))
+        place = np.random.default_rng((seed, 3, index)).random()  # in the recorded signals, for all inputs the same
         parameters = {
             name: design.parameters[name].min + u * (design.parameters[name].max - design.parameters[name].min)
             for name, u in zip(parameter_names, point, strict=False)
@@ -46,7 +72,11 @@ def draw_schedules(design: Design, count: int, step_count: int, step_size: float
             entry = design.inputs[name]
             turn, family = divmod(turn, len(entry.excitations))
             excitations[name] = entry.excitations[family]
-            inputs[name] = draw_signal(excitations[name], entry, rng, step_count, step_size, centre_u, span_u)
+            if excitations[name] is Excitation.PROFILE:
+                begin = windows[name].begin + step_size * int(place * windows[name].choices)
+                inputs[name] = np.clip(profiles[name].resample(begin, step_count, step_size), entry.min, entry.max)
+            else:
+                inputs[name] = draw_signal(excitations[name], entry, rng, step_count, step_size, centre_u, span_u)
         for budget in design.budgets:
             inputs[budget.input] = keep_budget(budget, parameters[budget.parameter], inputs[budget.input], step_size)
         inputs |= {name: np.full(step_count, float(value)) for name, value in design.held.items()}
