@@ -1,9 +1,10 @@
 """One TOML file per surrogate configures every verb; what cannot be used is refused by name and line."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -192,11 +193,17 @@ class SurrogateConfig(_File):
         return _config_error(self.path, self.text, path, problem)
 
 
-def load_config(path: Path | str) -> SurrogateConfig:
+def load_config(path: Path | str, fmu: Path | None = None) -> SurrogateConfig:
     """Read and check a surrogate.toml.
 
+    Args:
+        path: the file.
+        fmu: takes the place of the plant that the file names. The file may then be a plan, `[recording]` alone: the name and the
+            variables are those of the FMU, its parameters those of the design.
+
     Raises:
-        ConfigError: the file is missing or no TOML, or a key, value, unit or name cannot be used; with the line.
+        ConfigError: the file is missing or no TOML, or a key, value, unit or name cannot be used, with the line; or the FMU
+            cannot be used.
     """
     path = Path(path)
     if not path.is_file():
@@ -209,13 +216,42 @@ def load_config(path: Path | str) -> SurrogateConfig:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    if fmu is not None:
+        data = _name_plant(data, fmu, path.parent)
     try:
         file = decode(_File, data)
     except SchemaError as error:
         raise _config_error(path, text, error.path, error.problem) from error
     config = SurrogateConfig(**{name: getattr(file, name) for name in file.__dataclass_fields__}, path=path, text=text)
+    if fmu is not None:
+        config = _take_variables(config)
     _check_names(config)
     return config
+
+
+def surrogate_name(text: str) -> str:
+    """A name for a surrogate from that of a file: letters, digits, underscores."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
+    return name if name[:1].isalpha() else f"s_{name}"
+
+
+def _name_plant(data: Mapping[str, Any], fmu: Path, folder: Path) -> dict[str, Any]:
+    """The data of a file with this plant, and a name for the surrogate where the file has none."""
+    surrogate = data.get("surrogate", {})
+    if isinstance(surrogate, Mapping):  # what is none is refused with its line later
+        try:
+            plant = os.path.relpath(fmu.resolve(), folder.resolve())
+        except ValueError:  # on another drive
+            plant = str(fmu.resolve())
+        surrogate = {"name": surrogate_name(fmu.stem), **surrogate, "plant": plant}
+    return {"variables": {}, **data, "surrogate": surrogate}
+
+
+def _take_variables(config: SurrogateConfig) -> SurrogateConfig:
+    """With the design's parameters and all variables of the plant, where the file names none."""
+    parameters = config.plant.parameters or tuple(config.recording.design.parameters)
+    config = replace(config, plant=replace(config.plant, parameters=parameters))
+    return replace(config, variables=config.variables or {v.name: v.unit for v in config.plant_source.load().variables})
 
 
 def find_line(text: str, path: Path_) -> int:
