@@ -14,6 +14,7 @@ from surrogate_fmu.plant.profile_files import read_signal
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-9  # of a step
+_UNSAID = "1"  # what an FMU that says no unit has for one
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_profile(name: str, entry: InputDesign, unit: str, folder: Path) -> Prof
     path, column = folder / entry.profile.file, entry.profile.column or name
     signal = read_signal(path, column, entry.profile.time)
     times, values = signal.times, signal.values
-    if signal.unit not in (None, unit):
+    if signal.unit not in (None, unit) and unit != _UNSAID:
         raise DatasetError(f"{path}: the unit of {column!r} is {signal.unit!r}, {name} has {unit!r}; convert the recording")
     if len(times) < 2:
         raise DatasetError(f"{path}: {column!r} has {len(times)} rows; a signal needs at least two")

@@ -217,6 +217,7 @@ def test_mdf_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         profile = read(tmp_path, "drive.mf4", column)
         np.testing.assert_allclose(profile.times, TIMES[:count], atol=1e-9)
         np.testing.assert_array_equal(profile.values, FLOW[:count])
+    assert len(read(tmp_path, "drive.mf4", "pump", unit="1").values) == 150  # an FMU often says no units
     for column, message in (
         ("flaw", r"has no channel 'flaw'; it has 'time', 'flow'"),
         ("twice", "has the channel 'twice' in the groups 0, 1; leave one in the file"),
