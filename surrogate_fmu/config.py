@@ -1,17 +1,19 @@
 """One TOML file per surrogate configures every verb; what cannot be used is refused by name and line."""
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.errors import ConfigError, DatasetError
 from surrogate_fmu.evaluation.config import VerifyConfig
 from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.plant.design import Design
+from surrogate_fmu.plant.profile import Profile, read_profile
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.schema import SchemaError, decode, format_path
@@ -171,16 +173,37 @@ class SurrogateConfig(_File):
                     (*path, "inputs"), f"{owner} has the input {variable.name!r}; say how it is excited, or name it in held"
                 )
 
+    def read_profiles(self) -> dict[str, Profile]:
+        """The recorded signals that inputs are excited by, by name.
+
+        Raises:
+            ConfigError: one cannot be read or used.
+        """
+        profiles = {}
+        for name, entry in self.recording.design.inputs.items():
+            if entry.profile is not None:
+                try:
+                    profiles[name] = read_profile(name, entry, self.variables[name], self.folder)
+                except (ConfigError, DatasetError) as error:
+                    raise self.error(("recording", "design", "inputs", name, "profile"), str(error)) from error
+        return profiles
+
     def error(self, path: Path_, problem: str) -> ConfigError:
         """A ConfigError that names the file, line and key."""
         return _config_error(self.path, self.text, path, problem)
 
 
-def load_config(path: Path | str) -> SurrogateConfig:
+def load_config(path: Path | str, fmu: Path | None = None) -> SurrogateConfig:
     """Read and check a surrogate.toml.
 
+    Args:
+        path: the file.
+        fmu: takes the place of the plant that the file names. The file may then be a plan, `[recording]` alone: the name and the
+            variables are those of the FMU, its parameters those of the design.
+
     Raises:
-        ConfigError: the file is missing or no TOML, or a key, value, unit or name cannot be used; with the line.
+        ConfigError: the file is missing or no TOML, or a key, value, unit or name cannot be used, with the line; or the FMU
+            cannot be used.
     """
     path = Path(path)
     if not path.is_file():
@@ -193,13 +216,42 @@ def load_config(path: Path | str) -> SurrogateConfig:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    if fmu is not None:
+        data = _name_plant(data, fmu, path.parent)
     try:
         file = decode(_File, data)
     except SchemaError as error:
         raise _config_error(path, text, error.path, error.problem) from error
     config = SurrogateConfig(**{name: getattr(file, name) for name in file.__dataclass_fields__}, path=path, text=text)
+    if fmu is not None:
+        config = _take_variables(config)
     _check_names(config)
     return config
+
+
+def surrogate_name(text: str) -> str:
+    """A name for a surrogate from that of a file: letters, digits, underscores."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
+    return name if name[:1].isalpha() else f"s_{name}"
+
+
+def _name_plant(data: Mapping[str, Any], fmu: Path, folder: Path) -> dict[str, Any]:
+    """The data of a file with this plant, and a name for the surrogate where the file has none."""
+    surrogate = data.get("surrogate", {})
+    if isinstance(surrogate, Mapping):  # what is none is refused with its line later
+        try:
+            plant = os.path.relpath(fmu.resolve(), folder.resolve())
+        except ValueError:  # on another drive
+            plant = str(fmu.resolve())
+        surrogate = {"name": surrogate_name(fmu.stem), **surrogate, "plant": plant}
+    return {"variables": {}, **data, "surrogate": surrogate}
+
+
+def _take_variables(config: SurrogateConfig) -> SurrogateConfig:
+    """With the design's parameters and all variables of the plant, where the file names none."""
+    parameters = config.plant.parameters or tuple(config.recording.design.parameters)
+    config = replace(config, plant=replace(config.plant, parameters=parameters))
+    return replace(config, variables=config.variables or {v.name: v.unit for v in config.plant_source.load().variables})
 
 
 def find_line(text: str, path: Path_) -> int:

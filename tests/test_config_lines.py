@@ -117,6 +117,13 @@ def test_the_shipped_configuration_has_three_sets_with_their_own_seeds():
         ('parameter = "level_start"', 1, 'parameter = "start"', '"start"', "budgets[1].parameter: there is no 'start' here"),
         ('excitations = ["steps"]', 0, 'excitations = ["stairs"]', "stairs", "excitations[0]: expected one of 'constant'"),
         ('excitations = ["steps"]', 0, "excitations = []", "inputs.flow]", "excitations is empty"),
+        (
+            "[recording.design.inputs.flow]",
+            0,
+            '[recording.design]\nsampling = "lhs"\n\n[recording.design.inputs.flow]',
+            '"lhs"',
+            "recording.design.sampling: expected one of 'sobol', 'latin-hypercube', got 'lhs'",
+        ),
         ("min = -1.0", 0, "min = 1.0", "inputs.flow]", "min 1 is not below max 1"),
         ("members = 3", 0, "members = 1", "[training.energy]", "members 1: the fair energy score needs at least 2"),
         ("updates = 5", 0, "updates = -5", "[training]", "updates -5 must be above 0"),

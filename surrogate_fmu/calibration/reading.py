@@ -4,8 +4,6 @@ A table has a head of names, each with its unit in brackets if it is to be check
 inputs held from there to the next row, outputs at that time. Outputs may be left out or empty; inputs of the last row may be.
 """
 
-import csv
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,11 +18,11 @@ from surrogate_fmu.calibration.measurements import (
     check_unit,
     measurements_of,
 )
+from surrogate_fmu.dataset.table import read_table
 from surrogate_fmu.errors import DatasetError
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.variables import scalar_names
 
-_HEAD = re.compile(r"(.*?)(?:\s+\[(.+)\])?")
 _ROUNDING = 4e-16
 
 
@@ -91,25 +89,9 @@ def _check_times(times: NDArray[np.float64], manifest: Manifest, path: Path) -> 
 
 
 def _read_table(path: Path, manifest: Manifest) -> dict[str, NDArray[np.float64]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-        rows = np.array([[float(cell) if cell.strip() else np.nan for cell in line] for line in lines[1:]])
-        head = lines[0]
-    except (OSError, UnicodeDecodeError, csv.Error, IndexError, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); give a CSV table with names in its head and numbers below") from error
-    if rows.shape != (len(lines) - 1, len(head)):
-        raise DatasetError(f"{path}: expected as many numbers in every row as names in the head, at least one row")
     columns: dict[str, NDArray[np.float64]] = {}
-    for place, text in enumerate(head):
-        match = _HEAD.fullmatch(text.strip())
-        assert match is not None
-        name, unit = match[1], match[2]
-        if name in columns:
-            raise DatasetError(f"{path} has the column {name!r} twice; leave one out")
-        if name == "time" and unit not in (None, "s"):
-            raise DatasetError(f"{path}: the unit of 'time' is {unit!r}, expected 's'; convert the measurements")
-        if unit is not None:
-            check_unit(name, unit, manifest)
-        columns[name] = rows[:, place]
+    for name, column in read_table(path).items():
+        columns[name] = column.seconds(name, path) if name == "time" else column.values
+        if name != "time" and column.unit is not None:
+            check_unit(name, column.unit, manifest)
     return columns

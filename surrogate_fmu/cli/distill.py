@@ -104,6 +104,7 @@ def _verb(name: str, *arguments: str) -> int:
 
 def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     """Survey the plant and write the plan."""
+    from surrogate_fmu.config import surrogate_name
     from surrogate_fmu.distill.plan import input_ranges, run_steps, write_plan
     from surrogate_fmu.distill.survey import survey_plant
     from surrogate_fmu.plant.fmu_plant import FmuPlant
@@ -135,7 +136,7 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     for reason in survey.failures:
         print(f"warning: a run of the survey failed: {reason}")
     text = write_plan(
-        _identifier(arguments.output.stem),
+        surrogate_name(arguments.output.stem),
         copy.name,
         settings,
         plant.variables,
@@ -201,8 +202,3 @@ def _version_of(plant: Path) -> str:
     from fmpy import read_model_description
 
     return "3.0" if str(read_model_description(str(plant), validate=False).fmiVersion).startswith("3") else "2.0"
-
-
-def _identifier(text: str) -> str:
-    name = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in text)
-    return name if name[:1].isalpha() else f"s_{name}"

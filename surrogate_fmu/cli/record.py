@@ -15,7 +15,10 @@ HELP = "record the plant: designed inputs, parallel runs, resumable"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("config", type=Path, nargs="?", help="the surrogate.toml")
+    parser.add_argument("config", type=Path, nargs="?", help="the surrogate.toml; with --plan the FMU")
+    parser.add_argument(
+        "--plan", type=Path, metavar="PLAN.toml", help="how the FMU is recorded: a surrogate.toml of which [recording] is enough"
+    )
     tap = parser.add_argument_group("in its own system, without a surrogate.toml")
     tap.add_argument("--tap", type=Path, metavar="SYSTEM.ssp", help="run this system and record one of its components")
     tap.add_argument("--component", metavar="NAME", help="its name, or its path: building.heater")
@@ -37,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Record, and say what was left out."""
     if arguments.tap is not None:
         return _tap(arguments)
-    if arguments.config is None:
-        raise ConfigError("record needs a surrogate.toml, or --tap SYSTEM.ssp --component NAME --step-size S")
+    plan, fmu = _plan_of(arguments)
     from tqdm import tqdm
 
     from surrogate_fmu.config import load_config
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from surrogate_fmu.plant.record import record
     from surrogate_fmu.schema import encode
 
-    config = load_config(arguments.config)
+    config = load_config(plan, fmu)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError(f"--jobs {arguments.jobs} must be at least 1")
     splits = arguments.splits or list(config.recording.sets)
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     plant = config.plant_source.load()
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
+    profiles = config.read_profiles()
     engine = ray_engine(arguments.ray_address) if arguments.engine == "ray" else run_in_processes
     failed = 0
     for split in splits:
@@ -73,14 +76,24 @@ def run(arguments: argparse.Namespace) -> int:
         recording = record(
             config.plant_source,
             draw_schedules(
-                config.recording.design, entry.schedules, config.recording.steps, plant.communication_step_size, entry.seed
+                config.recording.design,
+                entry.schedules,
+                config.recording.steps,
+                plant.communication_step_size,
+                entry.seed,
+                profiles,
             ),
             entry.individuals,
             entry.seed,
             target.with_suffix(".runs"),
             arguments.jobs,
             progress,
-            {"plant": config.surrogate.plant, "set": encode(entry), "design": encode(config.recording.design)},
+            {
+                "plant": config.surrogate.plant,
+                "set": encode(entry),
+                "design": encode(config.recording.design),
+                "profiles": {name: profile.checksum() for name, profile in profiles.items()},
+            },
             engine,
         )
         write_trajectories(recording.trajectories, target)
@@ -99,13 +112,33 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The configuration, and the FMU that takes the place of its plant."""
+    given: Path | None = arguments.config
+    is_fmu = given is not None and given.suffix.lower() == ".fmu"
+    if arguments.plan is not None and not is_fmu:
+        raise ConfigError(f"--plan goes with an FMU: record Slow.fmu --plan {arguments.plan}; got {given or 'none'}")
+    if given is None:
+        raise ConfigError(
+            "record needs a surrogate.toml, or Slow.fmu --plan plan.toml, or --tap SYSTEM.ssp --component NAME --step-size S"
+        )
+    if is_fmu and arguments.plan is None:
+        raise ConfigError(
+            f"{given} does not say how its inputs are excited; give a plan with [recording]: record {given} --plan plan.toml"
+        )
+    return (arguments.plan, given) if is_fmu else (given, None)
+
+
 def _tap(arguments: argparse.Namespace) -> int:
     """Record a component in its system."""
     from surrogate_fmu.dataset.store import write_trajectories
     from surrogate_fmu.ssp.tap import record_in_system
 
-    if arguments.config is not None or arguments.component is None or arguments.step_size is None or arguments.runs < 1:
-        raise ConfigError("--tap needs --component, --step-size and at least one of --runs, and no surrogate.toml")
+    no_file = arguments.config is None and arguments.plan is None
+    if not no_file or arguments.component is None or arguments.step_size is None or arguments.runs < 1:
+        raise ConfigError(
+            "--tap needs --component, --step-size and at least one of --runs, and neither a surrogate.toml nor --plan"
+        )
     runs = record_in_system(arguments.tap, arguments.component, arguments.step_size, arguments.stop_time, arguments.runs)
     folder = arguments.output or Path()
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Excitation(StrEnum):
-    """Families of input signals."""
+    """Families of input signals.
+
+    The band of frequencies of `chirp`, `multisine` and `band-noise` follows from `hold_s`: half a wave lasts as long as a level.
+    """
 
     CONSTANT = "constant"
     STEPS = "steps"
@@ -15,6 +18,32 @@ class Excitation(StrEnum):
     NOISE = "noise"
     RESTS = "rests"
     DECAYS = "decays"
+    CHIRP = "chirp"
+    MULTISINE = "multisine"
+    BAND_NOISE = "band-noise"
+    PROFILE = "profile"
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """Where the recorded signal of an input is.
+
+    Attributes:
+        file: CSV (.csv), Parquet (.parquet) or MDF (.mf4, .mdf, .dat), seen from the configuration's folder.
+        column: the signal; empty takes the input's name.
+        time: the column of times [s]; empty takes `time`. A channel of an MDF has its times by itself.
+    """
+
+    file: str
+    column: str = ""
+    time: str = ""
+
+
+class Sampling(StrEnum):
+    """How levels, spans and parameters fill their ranges over the schedules."""
+
+    SOBOL = "sobol"
+    LATIN_HYPERCUBE = "latin-hypercube"
 
 
 @dataclass(frozen=True)
@@ -24,8 +53,9 @@ class InputDesign:
     Attributes:
         min, max: the range of levels, in the input's unit.
         excitations: the families, taken in turn over the schedules.
-        hold_s: shortest and longest time [s] that a level, ramp, pulse or decay lasts.
+        hold_s: shortest and longest time [s] that a level, ramp, pulse, decay or half a wave lasts.
         includes_zero: whether rests and pulses fall back to 0 (else to a base level of the schedule).
+        profile: the recorded signal that the family `profile` takes pieces of.
     """
 
     min: float
@@ -33,6 +63,7 @@ class InputDesign:
     excitations: tuple[Excitation, ...]
     hold_s: tuple[float, float]
     includes_zero: bool = False
+    profile: ProfileFile | None = None
 
     def __post_init__(self) -> None:
         if self.min >= self.max:
@@ -41,6 +72,10 @@ class InputDesign:
             raise ValueError(f"hold_s {list(self.hold_s)} must be two ascending times above 0")
         if not self.excitations:
             raise ValueError("excitations is empty; name at least one")
+        if Excitation.PROFILE in self.excitations and self.profile is None:
+            raise ValueError('excitations has "profile", and no file is named; add profile = { file = "recorded.csv" }')
+        if Excitation.PROFILE not in self.excitations and self.profile is not None:
+            raise ValueError('profile names a file that nothing uses; add "profile" to excitations, or leave profile out')
 
 
 @dataclass(frozen=True)
@@ -87,12 +122,14 @@ class Design:
         parameters: ranges that they are drawn from; others keep their start values.
         budgets: bounds on integrals of inputs.
         held: inputs that keep one value in all runs; the surrogate has them, and knows them at that value only.
+        sampling: how levels and parameters of the schedules are drawn together.
     """
 
     inputs: Mapping[str, InputDesign]
     parameters: Mapping[str, Range] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
     held: Mapping[str, float] = field(default_factory=dict)
+    sampling: Sampling = Sampling.SOBOL
 
     def __post_init__(self) -> None:
         if not self.inputs:

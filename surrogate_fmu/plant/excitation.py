@@ -5,16 +5,16 @@ individual, and a generator trained on such data learns the guard along with the
 by a budget: the integral of an input (a charge, a volume) computed from nominal figures.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import qmc
 
-from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign
-
-Array = NDArray[np.float64]
+from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.plant.design import Budget, Design, Excitation, Sampling
+from surrogate_fmu.plant.profile import Profile, find_windows
+from surrogate_fmu.plant.signals import Array, draw_signal
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,42 @@ class Schedule:
     excitations: dict[str, Excitation]
 
 
-def draw_schedules(design: Design, count: int, step_count: int, step_size: float, seed: int) -> list[Schedule]:
+def draw_schedules(
+    design: Design,
+    count: int,
+    step_count: int,
+    step_size: float,
+    seed: int,
+    profiles: Mapping[str, Profile] | None = None,
+) -> list[Schedule]:
     """Draw `count` schedules of `step_count` steps of `step_size` [s].
 
-    Levels, spans and parameters are a scrambled Sobol sequence over the schedules (Owen, J. Complexity 14, 1998);
-    families are taken in turn; the shape within a family is drawn from the seed and the schedule's number. So the
-    first schedules stay the same when more are drawn, and a recording can be extended.
+    Levels, spans and parameters fill a cube over the schedules as `design.sampling` says; families are taken in turn; the shape
+    within a family is drawn from the seed and the schedule's number. So with a Sobol sequence the first schedules stay the
+    same when more are drawn, and a recording can be extended; a Latin hypercube of another count is another one.
+
+    Args:
+        design: of inputs and parameters.
+        count: schedules.
+        step_count: steps of each.
+        step_size: of a step [s].
+        seed: of all that is drawn.
+        profiles: recorded signals by input, of those that have the family `profile`.
+
+    Raises:
+        ConfigError: a recorded signal is missing, or shorter than a run.
     """
     names = list(design.inputs)
     parameter_names = list(design.parameters)
-    sampler = qmc.Sobol(d=len(parameter_names) + 2 * len(names), rng=np.random.default_rng((seed, 0)))
-    cube = sampler.random_base2(max(0, count - 1).bit_length())[:count]
+    profiles = profiles or {}
+    windows = find_windows(profiles, step_count, step_size)
+    for name in names:
+        if Excitation.PROFILE in design.inputs[name].excitations and name not in profiles:
+            raise ConfigError(f"the recorded signal of {name!r} was not read; pass what read_profiles of the configuration gives")
     schedules = []
-    for index, point in enumerate(cube):
+    for index, point in enumerate(_fill_cube(design.sampling, len(parameter_names) + 2 * len(names), count, seed)):
         rng = np.random.default_rng((seed, 1, index))
+        place = np.random.default_rng((seed, 3, index)).random()  # in the recorded signals, for all inputs the same
         parameters = {
             name: design.parameters[name].min + u * (design.parameters[name].max - design.parameters[name].min)
             for name, u in zip(parameter_names, point, strict=False)
@@ -50,7 +72,11 @@ def draw_schedules(design: Design, count: int, step_count: int, step_size: float
             entry = design.inputs[name]
             turn, family = divmod(turn, len(entry.excitations))
             excitations[name] = entry.excitations[family]
-            inputs[name] = _signal(excitations[name], entry, rng, step_count, step_size, centre_u, span_u)
+            if excitations[name] is Excitation.PROFILE:
+                begin = windows[name].begin + step_size * int(place * windows[name].choices)
+                inputs[name] = np.clip(profiles[name].resample(begin, step_count, step_size), entry.min, entry.max)
+            else:
+                inputs[name] = draw_signal(excitations[name], entry, rng, step_count, step_size, centre_u, span_u)
         for budget in design.budgets:
             inputs[budget.input] = keep_budget(budget, parameters[budget.parameter], inputs[budget.input], step_size)
         inputs |= {name: np.full(step_count, float(value)) for name, value in design.held.items()}
@@ -71,105 +97,14 @@ def keep_budget(budget: Budget, start: float, signal: Array, step_size: float) -
     return limited
 
 
-def _signal(
-    excitation: Excitation,
-    entry: InputDesign,
-    rng: np.random.Generator,
-    count: int,
-    step_size: float,
-    centre_u: float,
-    span_u: float,
-) -> Array:
-    span = (entry.max - entry.min) * (0.1 + 0.9 * span_u)
-    low = entry.min + centre_u * (entry.max - entry.min - span)
-    shape = _Shape(rng, count, low, low + span, entry, tuple(max(1, round(s / step_size)) for s in entry.hold_s))
-    return np.clip(_SIGNALS[excitation](shape), entry.min, entry.max)
-
-
-@dataclass(frozen=True)
-class _Shape:
-    rng: np.random.Generator
-    count: int
-    low: float
-    high: float
-    entry: InputDesign
-    hold: tuple[int, ...]
-
-    def level(self) -> float:
-        return float(self.rng.uniform(self.low, self.high))
-
-    def base(self) -> float:
-        return 0.0 if self.entry.includes_zero else self.low
-
-    def join(self, piece: Callable[[int], Array]) -> Array:
-        pieces: list[Array] = []
-        while sum(map(len, pieces)) < self.count:
-            pieces.append(piece(int(self.rng.integers(self.hold[0], self.hold[-1] + 1))))
-        return np.concatenate(pieces)[: self.count]
-
-
-def _constant(shape: _Shape) -> Array:
-    return np.full(shape.count, shape.level())
-
-
-def _steps(shape: _Shape) -> Array:
-    return shape.join(lambda n: np.full(n, shape.level()))
-
-
-def _ramps(shape: _Shape) -> Array:
-    corner = shape.level()
-
-    def ramp(n: int) -> Array:
-        nonlocal corner
-        start, corner = corner, shape.level()
-        return np.linspace(start, corner, n, endpoint=False)
-
-    return shape.join(ramp)
-
-
-def _pulses(shape: _Shape) -> Array:
-    def pulse(n: int) -> Array:
-        width = int(shape.rng.integers(1, n + 1))
-        return np.concatenate([np.full(width, shape.level()), np.full(n, shape.base())])
-
-    return shape.join(pulse)
-
-
-def _rests(shape: _Shape) -> Array:
-    return shape.join(lambda n: np.full(n, shape.base() if shape.rng.random() < 0.4 else shape.level()))
-
-
-def _noise(shape: _Shape) -> Array:
-    """A first-order autoregressive signal about a slowly changing level, as in a drive cycle."""
-    correlation = float(shape.rng.uniform(0.3, 0.95))
-    amplitude = (shape.high - shape.low) / 3
-    signal, state = _steps(shape), 0.0
-    for k in range(shape.count):
-        state = correlation * state + amplitude * np.sqrt(1 - correlation**2) * shape.rng.standard_normal()
-        signal[k] += state
-    return signal
-
-
-def _decays(shape: _Shape) -> Array:
-    """A held level that then decays exponentially to another, as under constant-voltage charging."""
-
-    def decay(n: int) -> Array:
-        start, end, held = shape.level(), shape.level(), int(shape.rng.integers(1, n + 1))
-        fall = np.exp(-np.arange(n) / max(1.0, shape.rng.uniform(0.2, 1.0) * n))
-        return np.concatenate([np.full(held, start), end + (start - end) * fall])
-
-    return shape.join(decay)
-
-
-_SIGNALS: Mapping[Excitation, Callable[[_Shape], Array]] = {
-    Excitation.CONSTANT: _constant,
-    Excitation.STEPS: _steps,
-    Excitation.RAMPS: _ramps,
-    Excitation.PULSES: _pulses,
-    Excitation.NOISE: _noise,
-    Excitation.RESTS: _rests,
-    Excitation.DECAYS: _decays,
-}
+def _fill_cube(sampling: Sampling, dimension: int, count: int, seed: int) -> Array:
+    """Points (count, dimension) in the unit cube: scrambled Sobol (Owen, J. Complexity 14, 1998), or McKay's Latin hypercube
+    (Technometrics 21, 1979).
+    """
+    rng = np.random.default_rng((seed, 0))
+    if sampling is Sampling.LATIN_HYPERCUBE:
+        return np.asarray(qmc.LatinHypercube(d=dimension, rng=rng).random(count))
+    return np.asarray(qmc.Sobol(d=dimension, rng=rng).random_base2(max(0, count - 1).bit_length())[:count])
 
 
 def excitation_counts(schedules: Sequence[Schedule], name: str) -> dict[Excitation, int]:

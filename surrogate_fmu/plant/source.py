@@ -51,7 +51,7 @@ class PlantSource:
 
     def digest(self, plant: Plant) -> str:
         """Of all that decides what a run of the plant gives: runs of another plant are no runs of this one."""
-        name = self.reference if self.is_fmu else self.reference.partition(":")[2]
+        name = self.file.name if self.is_fmu else self.reference.partition(":")[2]
         described = json.dumps([name, plant.communication_step_size, encode(tuple(plant.variables))], sort_keys=True)
         if self.is_fmu:
             described += json.dumps([dict(self.settings.values), self.settings.seed], sort_keys=True)

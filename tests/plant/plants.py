@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from surrogate_fmu.plant.design import Excitation
+
+DRAWN = tuple(family for family in Excitation if family is not Excitation.PROFILE)  # families that need no file
+
 PLANT = '''
 """A tank that leaks; every seed is another leak."""
 

@@ -2,15 +2,21 @@
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range
+from surrogate_fmu.config import load_config
+from surrogate_fmu.dataset.store import read_trajectories
+from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range, Sampling
 from surrogate_fmu.plant.excitation import draw_schedules, excitation_counts, keep_budget
+from surrogate_fmu.variables import Causality
+from tests.plant.plants import DRAWN
 
+MODELS = Path(__file__).parents[2] / "models"
 STEP = 2.0
 HOLD_S = (6.0, 20.0)  # 3 to 10 steps
 
@@ -25,7 +31,7 @@ def pieces(signal: np.ndarray) -> list[int]:
     return [len(list(group)) for _, group in itertools.groupby(signal.tolist())]
 
 
-@pytest.mark.parametrize("excitation", Excitation)
+@pytest.mark.parametrize("excitation", DRAWN)
 def test_every_family_fills_the_run_and_stays_in_range(excitation: Excitation):
     for includes_zero in (False, True):
         signals = draw(excitation, includes_zero)
@@ -34,7 +40,7 @@ def test_every_family_fills_the_run_and_stays_in_range(excitation: Excitation):
         assert len({signal.tobytes() for signal in signals}) == len(signals)
 
 
-@pytest.mark.parametrize("excitation", Excitation)
+@pytest.mark.parametrize("excitation", DRAWN)
 def test_the_schedules_of_a_family_reach_both_halves_of_the_range(excitation: Excitation):
     values = np.concatenate(draw(excitation, count=64))
     assert np.mean(values < 1.0) > 0.1
@@ -105,14 +111,68 @@ def test_decays_are_held_then_fall_towards_the_end_ever_more_slowly():
         assert falling.mean() > 0.15
 
 
+BAND = (0.05, 0.5 / 3)  # per step: half a wave of 10 and of 3 steps
+
+
+def spectrum(signal: np.ndarray, window: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies [1 / step] and power of a signal about its mean."""
+    return np.fft.rfftfreq(len(signal)), np.abs(np.fft.rfft((signal - signal.mean()) * window)) ** 2
+
+
+@pytest.mark.parametrize("excitation", [Excitation.CHIRP, Excitation.MULTISINE, Excitation.BAND_NOISE])
+def test_the_power_of_waves_lies_in_the_band_that_the_hold_gives(excitation: Excitation):
+    shares, low, high = [], [], []
+    for signal in draw(excitation, steps=600):
+        frequencies, power = spectrum(signal, np.hanning(len(signal)))
+        inside = (frequencies > BAND[0] - 0.01) & (frequencies < BAND[1] + 0.01)
+        shares.append(power[inside].sum() / power.sum())
+        frequencies, power = spectrum(signal)  # the ends of a chirp are the ends of the run, which a window takes away
+        low.append(power[frequencies < 0.07].sum() / power.sum())
+        high.append(power[frequencies > 0.14].sum() / power.sum())
+    # Clipping at the ends of the range makes harmonics of the noise.
+    assert min(shares) > 0.9 and np.median(shares) > 0.97
+    assert np.mean(low) > 0.1 and np.mean(high) > 0.05
+
+
+def test_a_chirp_goes_through_the_band_once_up_or_down():
+    rising = []
+    for signal in draw(Excitation.CHIRP, steps=600):
+        middle = 0.5 * (signal.min() + signal.max())
+        crossings = np.flatnonzero(np.diff(np.sign(signal - middle)))
+        lengths = np.diff(crossings)
+        first, last = lengths[:4].mean(), lengths[-4:].mean()
+        assert {round(min(first, last)), round(max(first, last))} <= {3, 9, 10}
+        rising.append(last < first)
+    assert 0 < sum(rising) < len(rising)
+
+
+def test_a_multisine_has_one_line_in_each_part_of_the_band():
+    for signal in draw(Excitation.MULTISINE, steps=2000):
+        frequencies, power = spectrum(signal, np.hanning(len(signal)))
+        edges = np.geomspace(*BAND, 9)
+        part = np.searchsorted(edges, frequencies)
+        assert all(power[part == number].max() > 0.05 * power.max() for number in range(1, 9))
+
+
+@pytest.mark.parametrize("excitation", [Excitation.CHIRP, Excitation.MULTISINE, Excitation.BAND_NOISE])
+@pytest.mark.parametrize(("hold_s", "steps"), [((0.1, 0.2), 30), ((1e6, 1e9), 30), ((2.0, 2.0), 1), ((6.0, 6.0), 50)])
+def test_waves_can_be_drawn_where_the_hold_is_shorter_than_a_step_or_longer_than_the_run(
+    excitation: Excitation, hold_s: tuple[float, float], steps: int
+):
+    design = Design({"u": InputDesign(-1.0, 1.0, (excitation,), hold_s)})
+    for schedule in draw_schedules(design, 8, steps, STEP, 3):
+        assert np.isfinite(schedule.inputs["u"]).all()
+        assert np.ptp(schedule.inputs["u"]) > (0.01 if steps > 1 else -1)
+
+
 def test_levels_last_at_least_one_step_where_the_hold_is_shorter():
-    design = Design({"u": InputDesign(0.0, 1.0, tuple(Excitation), (0.1, 0.2))})
+    design = Design({"u": InputDesign(0.0, 1.0, DRAWN, (0.1, 0.2))})
     assert all(np.isfinite(s.inputs["u"]).all() for s in draw_schedules(design, 14, 30, STEP, 0))
 
 
 DESIGN = Design(
     inputs={
-        "current": InputDesign(-2.0, 3.0, tuple(Excitation), HOLD_S, includes_zero=True),
+        "current": InputDesign(-2.0, 3.0, DRAWN, HOLD_S, includes_zero=True),
         "ambient": InputDesign(280.0, 310.0, (Excitation.CONSTANT, Excitation.RAMPS), HOLD_S),
     },
     parameters={"charge": Range(20.0, 80.0), "start": Range(270.0, 280.0)},
@@ -121,10 +181,11 @@ DESIGN = Design(
 
 
 def test_families_are_taken_in_turn_and_all_pairs_are_met():
-    schedules = draw_schedules(DESIGN, 28, 20, STEP, 1)
-    assert excitation_counts(schedules, "current") == dict.fromkeys(Excitation, 4)
-    assert excitation_counts(schedules, "ambient") == {Excitation.CONSTANT: 14, Excitation.RAMPS: 14}
-    assert len({(s.excitations["current"], s.excitations["ambient"]) for s in schedules}) == 14
+    families = len(DRAWN)
+    schedules = draw_schedules(DESIGN, 4 * families, 20, STEP, 1)
+    assert excitation_counts(schedules, "current") == dict.fromkeys(DRAWN, 4)
+    assert excitation_counts(schedules, "ambient") == {Excitation.CONSTANT: 2 * families, Excitation.RAMPS: 2 * families}
+    assert len({(s.excitations["current"], s.excitations["ambient"]) for s in schedules}) == 2 * families
 
 
 def test_parameters_fill_their_ranges_evenly():
@@ -134,6 +195,36 @@ def test_parameters_fill_their_ranges_evenly():
         counts, _ = np.histogram(values, bins=8, range=(entry.min, entry.max))
         # A Sobol sequence of 64 has exactly 8 in each eighth.
         assert counts.tolist() == [8] * 8
+
+
+def test_a_latin_hypercube_has_one_schedule_in_each_stripe_of_every_range():
+    design = dataclasses.replace(DESIGN, sampling=Sampling.LATIN_HYPERCUBE)
+    schedules = draw_schedules(design, 50, 4, STEP, 3)  # no power of two, which a Sobol sequence needs for that
+    for name, entry in DESIGN.parameters.items():
+        values = np.array([s.parameters[name] for s in schedules])
+        counts, _ = np.histogram(values, bins=50, range=(entry.min, entry.max))
+        assert counts.tolist() == [1] * 50
+    again = draw_schedules(design, 50, 4, STEP, 3)
+    assert [s.parameters for s in again] == [s.parameters for s in schedules]
+    assert [s.parameters for s in draw_schedules(design, 50, 4, STEP, 4)] != [s.parameters for s in schedules]
+    assert len(draw_schedules(design, 1, 4, STEP, 3)) == 1
+
+
+@pytest.mark.parametrize("model", ["dfn_cell", "double_well"])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_schedules_of_shipped_data_are_drawn_as_ever(model: str, split: str):
+    config = load_config(MODELS / model / "surrogate.toml")
+    entry, runs = config.recording.sets[split], read_trajectories(config.dataset_path(split))
+    schedules = draw_schedules(
+        config.recording.design, entry.schedules, config.recording.steps, runs.communication_step_size, entry.seed
+    )
+    for place, name in enumerate(runs.names(Causality.INPUT)):
+        drawn = np.array([schedules[number].inputs[name] for number in runs.schedule])
+        assert np.array_equal(drawn.astype("float32"), runs.inputs[..., place])
+    for place, name in enumerate(runs.names(Causality.PARAMETER)):
+        if name in config.recording.design.parameters:
+            drawn = np.array([schedules[number].parameters[name] for number in runs.schedule])
+            assert np.array_equal(drawn.astype("float32"), runs.parameters[..., place])
 
 
 @settings(max_examples=20, deadline=None)

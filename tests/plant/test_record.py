@@ -7,12 +7,13 @@ import pytest
 
 from surrogate_fmu.dataset.store import read_trajectories, write_trajectories
 from surrogate_fmu.errors import DatasetError, PlantError
-from surrogate_fmu.plant.design import Budget, Design, Excitation, InputDesign, Range
+from surrogate_fmu.plant.design import Budget, Design, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
 from surrogate_fmu.plant.protocol import load_plant
 from surrogate_fmu.plant.record import record
 from surrogate_fmu.plant.run import simulate
 from surrogate_fmu.plant.source import PlantSource
+from tests.plant.plants import DRAWN
 
 PLANT = """
 import numpy as np
@@ -40,7 +41,7 @@ class Tank:
         return {"level": self.level}
 """
 DESIGN = Design(
-    inputs={"flow": InputDesign(-1.0, 2.0, tuple(Excitation), (2.0, 6.0), includes_zero=True)},
+    inputs={"flow": InputDesign(-1.0, 2.0, DRAWN, (2.0, 6.0), includes_zero=True)},
     parameters={"level_start": Range(2.0, 8.0)},
     budgets=(Budget("flow", "level_start", 1.0, 0.0, 10.0, 2.0),),
 )
@@ -63,7 +64,7 @@ def test_schedules_keep_ranges_and_budget_and_do_not_change_when_more_are_drawn(
         assert flow.max() <= 2.0
         assert level.min() >= -1e-9
         assert level.max() <= 10.0 + 1e-9
-    assert {s.excitations["flow"] for s in many} == set(Excitation)
+    assert {s.excitations["flow"] for s in many} == set(DRAWN)
 
 
 def test_recorded_runs_are_those_of_the_plant_and_recording_resumes(tmp_path: Path):
