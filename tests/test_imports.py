@@ -64,7 +64,7 @@ for verb in VERBS:
             assert leaving.code == 0, verb
     assert f"surrogate-fmu {verb}" in text.getvalue()
 """
-    assert loaded(modules_after(program), *HEAVY, "xarray", "fmpy", "matplotlib", "tqdm") == set()
+    assert loaded(modules_after(program), *HEAVY, "xarray", "fmpy", "matplotlib", "rich") == set()
 
 
 def test_a_session_reads_a_bundle_without_training():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from surrogate_fmu.cli.progress import counted
 from surrogate_fmu.errors import ConfigError, PlantError
 from surrogate_fmu.variables import Causality, with_causality
 
@@ -41,8 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tap is not None:
         return _tap(arguments)
     plan, fmu = _plan_of(arguments)
-    from tqdm import tqdm
-
     from surrogate_fmu.config import load_config
     from surrogate_fmu.dataset.store import write_trajectories
     from surrogate_fmu.plant.excitation import draw_schedules
@@ -71,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             target = arguments.output / target.name
 
         def progress(done: Iterator[Any], total: int, split: str = split) -> Iterator[Any]:
-            return iter(tqdm(done, total=total, desc=f"recording {split}", unit="run"))
+            return counted(f"recording {split}", done, total)
 
         recording = record(
             config.plant_source,

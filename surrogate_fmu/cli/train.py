@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surrogate_fmu.cli.durations import seconds
+from surrogate_fmu.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from surrogate_fmu.config import SurrogateConfig
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of weights and batches")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint of an interrupted training")
     parser.add_argument("--log", type=Path, help="folder for TensorBoard event files")
+    parser.add_argument("--mlflow", metavar="EXPERIMENT", help="log to MLflow, where MLFLOW_TRACKING_URI says")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,12 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace, is_first: bool) -> int:
     """The first process shows, keeps and writes; the others only train."""
-    from tqdm import tqdm
-
     from surrogate_fmu.bundle.archive import write_archive
     from surrogate_fmu.config import Split, load_config
     from surrogate_fmu.dataset.store import read_trajectories
     from surrogate_fmu.errors import ConfigError
+    from surrogate_fmu.schema import encode
     from surrogate_fmu.training.config import Objective
     from surrogate_fmu.training.export import make_trained_bundle
     from surrogate_fmu.training.log import open_log
@@ -78,19 +79,13 @@ def _train(arguments: argparse.Namespace, is_first: bool) -> int:
 
     watch = Watch()
     with (
-        tqdm(
-            total=1000,
-            desc="training",
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}",
-            disable=not is_first,
-        ) as bar,
-        open_log(arguments.log if is_first else None) as log,
+        progress_bar("training", 1.0, shown=is_first) as bar,
+        open_log(arguments.log if is_first else None, arguments.mlflow if is_first else None, encode(settings)) as log,
     ):
 
         def report(progress: Progress) -> None:
-            bar.update(round(1000 * progress.share) - bar.n)
-            if progress.validation:
-                bar.set_postfix_str(f"CRPS / plant's own: {progress.validation.line(names)}")
+            seen = progress.validation
+            bar.show(progress.share, f"CRPS / plant's own: {seen.line(names)}" if seen else None)
             log(progress, names)
             for finding in watch.see(progress) if is_first else ():
                 bar.write(finding)
@@ -106,9 +101,8 @@ def _train(arguments: argparse.Namespace, is_first: bool) -> int:
                 folder=arguments.config.parent,
             )
         except KeyboardInterrupt:
-            bar.close()
             if checkpoint.exists():
-                print(f"\nstopped; {checkpoint} holds the state, go on with the same command and --resume")
+                bar.write(f"stopped; {checkpoint} holds the state, go on with the same command and --resume")
             raise
     if not is_first:
         return 0

@@ -1,11 +1,12 @@
 """`surrogate-fmu verify`: measure an artefact against its plant and say whether it may take its place."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surrogate_fmu.cli.progress import counted
 from surrogate_fmu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from surrogate_fmu.evaluation.members import Members, Progress
 
 HELP = "measure a built FMU or a bundle against its plant and give a verdict"
-_EXTRA = ("xarray", "matplotlib", "jinja2", "tqdm")
+_EXTRA = ("xarray", "matplotlib", "jinja2", "rich")
 _TIMED_STEPS = 400
 
 
@@ -169,10 +170,4 @@ def _beside_plant(speeds: "Mapping[str, Speed]", config: "SurrogateConfig", traj
 
 
 def _bar(what: str) -> "Progress":
-    def wrap(items: Iterable[int], total: int) -> Iterable[int]:
-        from tqdm import tqdm
-
-        bar: Iterable[int] = tqdm(items, total=total, desc=what, unit=what, disable=None, leave=False)
-        return bar
-
-    return wrap
+    return lambda items, total: counted(what, items, total)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 
 from surrogate_fmu.bundle.archive import Bundle, read_bundle, write_archive
 from surrogate_fmu.dataset.trajectories import Trajectories
-from surrogate_fmu.errors import DatasetError, TrainingError
+from surrogate_fmu.errors import ConfigError, DatasetError, TrainingError
 from surrogate_fmu.runtime.contract import check_session
 from surrogate_fmu.runtime.session import Session
+from surrogate_fmu.schema import encode
 from surrogate_fmu.training.config import EnergyConfig, Objective, R3ganConfig, TrainingConfig
 from surrogate_fmu.training.encoders.run import RunEncoder
 from surrogate_fmu.training.export import make_trained_bundle, measure_domain
@@ -292,6 +294,35 @@ def test_the_log_is_read_by_tensorboard(runs: Runs, tmp_path: Path):
     ):
         assert [event.step for event in events.Scalars(tag)] == [progress.update for progress in validated]
         assert [event.value for event in events.Scalars(tag)] == pytest.approx([pick(p.validation) for p in validated], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_the_log_is_read_by_mlflow(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    seen: list[Progress] = []
+    names = runs[0].names(Causality.OUTPUT)
+    with open_log(None, "toy", encode(CONFIG)) as log:
+
+        def report(progress: Progress) -> None:
+            seen.append(progress)
+            log(progress, names)
+
+        train(*runs, CONFIG, report=report)
+    client = mlflow.MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    assert run.info.status == "FINISHED" and run.data.params["generator.memory_dim"] == "4"
+    found = client.get_metric_history(run.info.run_id, "validation/crps_ratio/flow")
+    assert [(metric.step, metric.value) for metric in found] == [
+        (progress.update, pytest.approx(progress.validation.crps_ratio[1])) for progress in seen if progress.validation
+    ]
+
+
+def test_mlflow_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'surrogate-fmu\[mlflow\]'"), open_log(None, "toy"):
+        pass
 
 
 def test_without_a_folder_nothing_is_logged(runs: Runs):
