@@ -116,12 +116,16 @@ class Adversarial(Term):
     def _play(self, draw: Draw, members: Tensor) -> Tensor:
         self._train_critic(draw, members)
         view = _View(draw, members, self._physics)
+        scores: dict[int, Tensor] = {}
 
         def critic(window: Tensor) -> Tensor:
-            return self._critic(view.seen(window), view.level, view.condition)  # type: ignore[no-any-return]
+            score: Tensor = self._critic(view.seen(window), view.level, view.condition)
+            scores[id(window)] = score.detach()
+            return score
 
+        loss = self._game.generator_loss(critic, view.real, view.fake)
         with torch.no_grad():
-            real, fake = critic(view.real), critic(view.fake)
+            real, fake = (scores[id(w)] if id(w) in scores else critic(w) for w in (view.real, view.fake))
         # how often the critic ranks a real window above the fake one under the same condition: 0.5 cannot tell, 1 is sure
         self._signals |= {
             "critic_real": float(real.mean()),
@@ -129,7 +133,6 @@ class Adversarial(Term):
             "critic_lead": float((real > fake).float().mean()),
         }
         self._lead += _FORGETTING * (self._signals["critic_lead"] - self._lead)
-        loss = self._game.generator_loss(critic, view.real, view.fake)
         if self._feature_matching:
             features = [self._critic.features(view.seen(window), view.level, view.condition) for window in (view.real, view.fake)]
             loss = loss + self._feature_matching * (features[0].detach().mean(dim=0) - features[1].mean(dim=0)).square().mean()
