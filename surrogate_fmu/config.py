@@ -14,6 +14,7 @@ from surrogate_fmu.evaluation.config import VerifyConfig
 from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.plant.design import Design
 from surrogate_fmu.plant.profile import Profile, read_profile
+from surrogate_fmu.plant.rounds import RoundsConfig
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
 from surrogate_fmu.schema import SchemaError, decode, format_path
@@ -60,11 +61,13 @@ class RecordingConfig:
         steps: communication steps per run.
         sets: the datasets, by split.
         design: of inputs and parameters, the same for all sets.
+        rounds: how the training set grows when it is recorded in rounds.
     """
 
     steps: int
     sets: Mapping[str, RecordingSet]
     design: Design
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
 
     def __post_init__(self) -> None:
         if self.steps < 1:

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-size", type=float, default=0.0, metavar="S", help="communication step of your system [s]")
     parser.add_argument("--budget", type=seconds, default=1200.0, metavar="TIME", help="for recording and training: 20m, 2h")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; default one per core")
+    parser.add_argument("--rounds", action="store_true", help="record in rounds, where the surrogate is unsure; for slow plants")
     parser.add_argument("--backend", choices=("native", "python"), default="native", help="of the surrogate's FMU")
     parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plant's")
     parser.add_argument("--folder", type=Path, help="for plan, data, bundle and card; default beside the output")
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = config.bundle_path
     if not all(config.dataset_path(split).exists() for split in config.recording.sets):
         with contextlib.suppress(_IncompleteError):
-            _verb("record", str(plan), "--jobs", str(arguments.jobs))
+            _verb("record", str(plan), "--jobs", str(arguments.jobs), *(["--rounds"] if arguments.rounds else []))
     if not bundle.exists():
         resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
         _verb("train", str(plan), *resume)

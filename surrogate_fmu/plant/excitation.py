@@ -15,6 +15,7 @@ from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Budget, Design, Excitation, Sampling
 from surrogate_fmu.plant.profile import Profile, find_windows
 from surrogate_fmu.plant.signals import Array, draw_signal
+from surrogate_fmu.variables import Causality, Variable, with_causality
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,17 @@ def draw_schedules(
         inputs |= {name: np.full(step_count, float(value)) for name, value in design.held.items()}
         schedules.append(Schedule(parameters, inputs, excitations))
     return schedules
+
+
+def conditions_of(schedules: Sequence[Schedule], variables: Sequence[Variable]) -> Array:
+    """Inputs, then parameters (schedule, step, condition) in the variables' order; a parameter that is not set has its start."""
+    inputs, parameters = (with_causality(variables, causality) for causality in (Causality.INPUT, Causality.PARAMETER))
+    rows = []
+    for schedule in schedules:
+        columns = [schedule.inputs[v.name] for v in inputs]
+        columns += [np.full(len(columns[0]), schedule.parameters.get(v.name, v.start)) for v in parameters]
+        rows.append(np.stack(columns, axis=-1))
+    return np.array(rows, dtype=float)
 
 
 def keep_budget(budget: Budget, start: float, signal: Array, step_size: float) -> Array:
