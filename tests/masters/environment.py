@@ -21,13 +21,27 @@ class EnvironmentMissingError(Exception):
     """The environment cannot be made here; the text is what pip said last."""
 
 
-@cache
 def python_with(requirements: str) -> str:
-    """The Python of an environment that has what a file names; made where it is not there.
+    """The Python of an environment that has what a file names; made where it is not there, and tried once in a process.
 
     Raises:
         EnvironmentMissingError: pip cannot install it.
     """
+    made = _made(requirements)
+    if isinstance(made, EnvironmentMissingError):
+        raise made
+    return str(made)
+
+
+@cache
+def _made(requirements: str) -> Path | EnvironmentMissingError:
+    try:
+        return _make(requirements)
+    except EnvironmentMissingError as error:
+        return error
+
+
+def _make(requirements: str) -> Path:
     behind = [entry for entry in sys.path if entry.endswith("site-packages")]
     content = "\n".join([(FILES / requirements).read_text(), sys.version, *behind])
     folder = FOLDER / f"{Path(requirements).stem}-{sha256(content.encode()).hexdigest()[:12]}"
@@ -42,7 +56,7 @@ def python_with(requirements: str) -> str:
             (packages,) = folder.glob("lib/python*/site-packages")
             (packages / "behind.pth").write_text("\n".join(behind))
             finished.touch()
-    return str(python)
+    return python
 
 
 def version_in(requirements: str, name: str) -> str:

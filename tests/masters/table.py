@@ -41,7 +41,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for master in MASTERS:
-        cells = [master.name, master.version]
+        cells = [master.name, "-" if master.missing else master.version]
         cells += [
             _cell("test_every_master_gets_the_trajectory_of_fmpy", column, master.name, "equal", "says no") for column in COLUMNS
         ]
