@@ -4,7 +4,7 @@ An environment has what its file in `environments/` names and, behind that on it
 and numpy, which Python FMUs need, are not installed again.
 """
 
-import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +42,10 @@ def _made(requirements: str) -> Path | EnvironmentMissingError:
 
 
 def _make(requirements: str) -> Path:
+    if os.name != "posix":
+        raise EnvironmentMissingError("environments of their own are made on POSIX systems only")
+    import fcntl
+
     behind = [entry for entry in sys.path if entry.endswith("site-packages")]
     content = "\n".join([(FILES / requirements).read_text(), sys.version, *behind])
     folder = FOLDER / f"{Path(requirements).stem}-{sha256(content.encode()).hexdigest()[:12]}"
