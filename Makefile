@@ -42,4 +42,4 @@ stubs: $(VENV)/installed ## generate the gRPC code from proto/
 	$(BIN)/python build_tools/generate_stubs.py
 
 clean: ## remove everything that the targets make
-	rm -rf $(VENV) out build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-masters out build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

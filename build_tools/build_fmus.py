@@ -3,14 +3,15 @@
 python build_tools/build_fmus.py                      into build/fmus/
 python build_tools/build_fmus.py -o FOLDER --only dfn_cell --backend native --fmi 3.0
 
-Verified means: FMPy's validation reports nothing; a run with inputs that wander through the training domain gives what the
-bundle's session gives, to the tolerance of float32; and every FMU is built twice with equal bytes. The exit code is the number
-of FMUs with a fault.
+Verified means: FMPy's validation and `fmutool -check` report nothing; a run with inputs that wander through the training domain
+gives what the bundle's session gives, to the tolerance of float32; and every FMU is built twice with equal bytes. The exit code is
+the number of FMUs with a fault.
 """
 
 import argparse
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -70,12 +71,21 @@ def jobs(models: Path, only: str | None, backend: Backend | None, fmi: FmiVersio
 
 def faults(job: Job, path: Path) -> list[str]:
     """What is wrong with a built FMU, in sentences."""
-    found = [f"FMPy: {problem}" for problem in validate_fmu(str(path))]
+    found = [f"FMPy: {problem}" for problem in validate_fmu(str(path))] + fmutool_faults(path)
     with tempfile.TemporaryDirectory() as folder, without_cache(folder):
         again = job.build(Path(folder) / path.name)
         if again.read_bytes() != path.read_bytes():
             found.append("a second build gave other bytes")
     return found + differences(job.bundle, path)
+
+
+def fmutool_faults(path: Path) -> list[str]:
+    """What fmutool's checks say, where its exit code is that of a fault."""
+    script = "from fmu_manipulation_toolbox.cli.fmutool import fmutool; fmutool()"
+    command = [sys.executable, "-c", script, "-input", str(path), "-check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
+    return [f"fmutool: {line}" for line in errors or [f"exit code {done.returncode}"]] if done.returncode else []
 
 
 @contextlib.contextmanager

@@ -39,6 +39,22 @@ def energy(signals: dict[str, np.ndarray]) -> np.ndarray:
     return 0.5 * (v1**2 + v2**2 + x1**2 + (x2 - x1) ** 2 + x2**2)
 
 
+def distill_and_compare(fmus: Path, work: Path, budget: str) -> tuple[int, Comparison]:
+    """Exit code of distilling the first mass of a folder, and the coupled motion with it and with its surrogate."""
+    fast, before, after = (work / name for name in ("Fast.fmu", "masses.ssp", "masses-fast.ssp"))
+    held = [option for name in ("k1", "k2", "m1") for option in ("--hold", f"{name}=1")]
+    options = ["--range", "x2=-2:2", *held, "--step-size", str(STEP_S), "--budget", budget]
+    status = surrogate_fmu(["distill", str(fmus / "MassSpringSubSystem1.fmu"), "-o", str(fast), *options])
+    swap(make_system(fmus, before), "left", fast, after)
+    return status, compare(before, after, STEP_S)
+
+
+def energy_difference(result: Comparison) -> float:
+    """The largest one, as a share of the largest energy."""
+    before, after = (energy(dict(signals)) for signals in (result.before, result.after))
+    return float(np.abs(after - before).max() / before.max())
+
+
 def draw(result: Comparison, path: Path) -> None:
     """Positions before and after, and their difference."""
     from matplotlib.figure import Figure
@@ -63,18 +79,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fast, before, after = (Path(folder) / name for name in ("Fast.fmu", "masses.ssp", "masses-fast.ssp"))
-        held = [option for name in ("k1", "k2", "m1") for option in ("--hold", f"{name}=1")]
-        options = ["--range", "x2=-2:2", *held, "--step-size", str(STEP_S), "--budget", "5m"]
-        status = surrogate_fmu(["distill", str(arguments.folder / "MassSpringSubSystem1.fmu"), "-o", str(fast), *options])
-        swap(make_system(arguments.folder, before), "left", fast, after)
-        result = compare(before, after, STEP_S)
-    energies = [energy(dict(signals)) for signals in (result.before, result.after)]
-    drift = np.abs(energies[1] - energies[0]).max() / energies[0].max()
+        status, result = distill_and_compare(arguments.folder, Path(folder), "5m")
     print(f"\nexit code of the verdict: {status}")
     for signal in result.signals:
         print(f"{signal.name}: normalised RMSE {signal.rmse:.2e} of its range, largest {signal.largest:.2e}")
-    print(f"energy: largest difference {drift:.2e} of its largest value")
+    print(f"energy: largest difference {energy_difference(result):.2e} of its largest value")
     if arguments.picture:
         draw(result, arguments.picture)
 

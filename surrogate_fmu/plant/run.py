@@ -16,6 +16,7 @@ from surrogate_fmu.plant.protocol import Plant
 from surrogate_fmu.variables import Causality, with_causality
 
 Array = NDArray[np.float64]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inp
     """One run: (step + 1, output), outputs in the order of the plant's variables.
 
     Raises:
-        PlantError: the plant failed or gave a value that is not finite.
+        PlantError: the plant failed or gave a value that is not finite or too large for a dataset.
     """
     names = [v.name for v in with_causality(plant.variables, Causality.OUTPUT)]
     start = dict(parameters)
@@ -85,4 +86,10 @@ def simulate(plant: Plant, plant_seed: int, parameters: Mapping[str, float], inp
     if not np.isfinite(array).all():
         step = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise PlantError(f"the plant's outputs are not finite at step {step}: {dict(zip(names, array[step], strict=True))}")
+    if (np.abs(array) > _LARGEST).any():
+        step = int(np.argwhere(np.abs(array) > _LARGEST)[0, 0])
+        raise PlantError(
+            f"the plant's outputs are beyond {_LARGEST:.2g}, the most that a dataset holds, at step {step}: "
+            f"{dict(zip(names, array[step], strict=True))}; does the plant diverge, or its solver at this step?"
+        )
     return array

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.fmu.build import build_python_fmu
 from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.native.build import build_native_fmu
+from tests.masters.environment import EnvironmentMissingError, python_with
 from tests.masters.masters import MASTERS, Master
 from tests.masters.thermostat import make_thermostat_bundle
 
@@ -44,11 +46,22 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> BuildController:
     return build
 
 
-@pytest.fixture(params=MASTERS, ids=lambda master: master.name)
+def parameter(master: Master) -> ParameterSet:
+    """A master as a parameter of a test: slow, with time to install it, where it has an environment of its own."""
+    marks = (pytest.mark.slow, pytest.mark.timeout(1200)) if master.own_environment else ()
+    return pytest.param(master, id=master.name, marks=marks)
+
+
+@pytest.fixture(params=map(parameter, MASTERS))
 def master(request: pytest.FixtureRequest) -> Master:
     chosen: Master = request.param
     if chosen.missing:
         pytest.skip(f"{chosen.name} needs {', '.join(chosen.missing)}; install the extra: pip install 'surrogate-fmu[masters]'")
+    if chosen.own_environment:
+        try:
+            python_with(chosen.own_environment)
+        except EnvironmentMissingError as error:
+            pytest.skip(f"{chosen.name} cannot be installed here: {error}")
     return chosen
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from surrogate_fmu.fmu.config import FmiVersion
+from surrogate_fmu.fmu.config import Backend, FmiVersion
+from tests.masters.environment import python_with, version_in
 from tests.masters.system import System, Trajectory
 
 DRIVERS = Path(__file__).with_name("drivers")
@@ -41,37 +42,55 @@ class Master:
         driver: script in `drivers/`.
         distributions: what must be installed.
         versions: of the standard that it takes, also mixed in one system.
+        refuses: backends that it does not take in a version.
         rollback: whether it can take steps again from a saved state.
         ignores_refusals: whether it goes on with an FMU that gave no instance, and calls it.
         environment: of the process.
         has_python: whether there is a Python in the process that loads the FMUs.
+        iterates: whether it can take steps again until the components agree.
+        own_environment: the file in `environments/` with what it needs and the Python of these tests must not have; such a master
+            is a slow one.
     """
 
     name: str
     driver: str
     distributions: tuple[str, ...]
     versions: frozenset[FmiVersion] = frozenset(FmiVersion)
+    refuses: frozenset[tuple[Backend, FmiVersion]] = frozenset()
     rollback: bool = False
+    iterates: bool = False
     ignores_refusals: bool = False
     environment: Callable[[], Mapping[str, str]] = dict
     has_python: bool = True
+    own_environment: str = ""
+
+    def takes(self, backend: Backend, fmi: FmiVersion) -> bool:
+        return fmi in self.versions and (backend, fmi) not in self.refuses
 
     @property
     def missing(self) -> list[str]:
         """Distributions that are not installed."""
-        return [name for name in self.distributions if not _is_installed(name)]
+        return [] if self.own_environment else [name for name in self.distributions if not _is_installed(name)]
+
+    @property
+    def version(self) -> str:
+        """Of its distribution."""
+        name = self.distributions[0]
+        return version_in(self.own_environment, name) if self.own_environment else distribution(name).version
 
     def run(self, system: System, folder: Path) -> Trajectory:
         """Run a system.
 
         Raises:
             MasterError: it did not end well.
+            EnvironmentMissingError: its environment cannot be made here.
         """
         result = folder / "result.json"
         environment = {**os.environ, **self.environment()}
         if not self.has_python:
             environment |= {f"HOST_{name}": value for name, value in python_environment().items()}
-        command = [sys.executable, str(DRIVERS / self.driver), str(system.write(folder / "system.json")), str(result)]
+        python = python_with(self.own_environment) if self.own_environment else sys.executable
+        command = [python, str(DRIVERS / self.driver), str(system.write(folder / "system.json")), str(result)]
         try:
             done = subprocess.run(
                 command,
@@ -98,7 +117,7 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-FMPY = Master("FMPy", "drive_fmpy.py", ("fmpy",), rollback=True)
+FMPY = Master("FMPy", "drive_fmpy.py", ("fmpy",), rollback=True, iterates=True)
 MASTERS = (
     FMPY,
     Master("ecospy", "drive_ecospy.py", ("ecospy", "tbb"), ignores_refusals=True, environment=tbb_environment),
@@ -112,4 +131,15 @@ MASTERS = (
     ),
     Master("libcosimpy", "drive_libcosim.py", ("libcosimpy",), frozenset({FmiVersion.V2})),
     Master("fmucontainer", "drive_fmucontainer.py", ("fmu-manipulation-toolbox", "fmpy")),
+    Master(
+        "fmuloader",
+        "drive_fmuloader.py",
+        ("fmuloader",),
+        refuses=frozenset({(Backend.PYTHON, FmiVersion.V2)}),
+        rollback=True,
+    ),
+    Master("SysSimX", "drive_syssimx.py", ("syssimx", "fmpy"), frozenset({FmiVersion.V2})),
+    Master("pathsim-fmi", "drive_pathsim.py", ("pathsim-fmi", "pathsim", "fmpy")),
+    Master("gemseo-fmu", "drive_gemseo.py", ("gemseo-fmu",), own_environment="gemseo-fmu.txt"),
+    Master("CoFmuPy", "drive_cofmupy.py", ("cofmupy",), iterates=True, own_environment="cofmupy.txt"),
 )

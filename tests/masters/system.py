@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -27,24 +27,34 @@ class System:
     Attributes:
         connections: pairs `component.output`, `component.input`.
         record: `component.variable` of real type, read after every step.
+        coupled_start: `component.input` of every connection, and what initialization leads to there; for masters that do not hand
+            over during initialization mode.
         rollback: take every step twice, from the same state; for masters that can.
+        iterations: how often at most a step is taken from the same state, with the inputs that the time before led to, until they
+            change by less than `tolerance`; for masters that iterate.
     """
 
     components: tuple[Component, ...]
     connections: tuple[tuple[str, str], ...]
     record: tuple[str, ...]
     step_size: float = STEP_SIZE
+    coupled_start: Mapping[str, float] = field(default_factory=dict)
     steps: int = 12
     rollback: bool = False
+    iterations: int = 1
+    tolerance: float = 1e-3
 
     def write(self, path: Path) -> Path:
         components = [{"name": c.name, "fmu": str(c.fmu), "start": dict(c.start)} for c in self.components]
-        rest = {name: getattr(self, name) for name in ("connections", "record", "step_size", "steps", "rollback")}
-        path.write_text(json.dumps({"components": components, **rest}))
+        rest = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "components"}
+        path.write_text(json.dumps({"components": components, **rest}, default=dict))
         return path
 
     def with_rollback(self) -> Self:
         return replace(self, rollback=True)
+
+    def with_iterations(self) -> Self:
+        return replace(self, iterations=10)
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ def controlled(plants: Mapping[str, tuple[Path, int]], controller: Path) -> Syst
     components: list[Component] = []
     connections: list[tuple[str, str]] = []
     record: list[str] = []
+    coupled_start: dict[str, float] = {}
     for name, (fmu, seed) in plants.items():
         own = f"{name}_control"
         components += [
@@ -90,5 +101,6 @@ def controlled(plants: Mapping[str, tuple[Path, int]], controller: Path) -> Syst
             Component(own, controller, {"setpoint": 300.0}),
         ]
         connections += [(f"{name}.temperature", f"{own}.measured"), (f"{own}.heating", f"{name}.power")]
+        coupled_start |= {f"{own}.measured": 290.0, f"{name}.power": 30.0}  # 3 (300 - 290)
         record += [f"{name}.temperature", f"{name}.flow", f"{own}.heating"]
-    return System(tuple(components), tuple(connections), tuple(record))
+    return System(tuple(components), tuple(connections), tuple(record), coupled_start=coupled_start)

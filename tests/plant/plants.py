@@ -53,6 +53,12 @@ class Diverging(Tank):
         return outputs | ({"temperature": math.nan} if self.seed % 2 and self.step == 2 else {})
 
 
+class Overflowing(Tank):
+    def do_step(self, inputs, communication_step_size):
+        outputs = super().do_step(inputs, communication_step_size)
+        return outputs | ({"temperature": -1e42} if self.seed % 2 and self.step == 2 else {})
+
+
 class NeverStarting(Tank):
     def reset(self, seed, parameters):
         raise PlantError("the valve is stuck")

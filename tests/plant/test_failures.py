@@ -93,6 +93,10 @@ def test_a_changed_plant_is_recorded_anew(tmp_path: Path):
     [
         ("tank.py:Bursting", "the tank of seed .* burst at step 3"),
         ("tank.py:Diverging", "not finite at step 2: .*'temperature': .*nan"),
+        (
+            "tank.py:Overflowing",
+            r"beyond 3\.4e\+38, the most that a dataset holds, at step 2: .*'temperature': .*does the plant diverge",
+        ),
     ],
 )
 def test_failed_runs_are_left_out_and_reported_with_seed_schedule_and_reason(tmp_path: Path, reference: str, reason: str):

@@ -1,4 +1,4 @@
-"""FMPy's classes of FMI 2.0 and 3.0 slaves, with the loop of a Jacobi master around them."""
+"""FMPy's classes of FMI 2.0 and 3.0 slaves, with the loop of a Jacobi master around them, which also iterates."""
 
 import tempfile
 from typing import Any
@@ -46,12 +46,10 @@ class Instance:
         return self.fmu.getFMUState() if self.third else self.fmu.getFMUstate()
 
     def set_state(self, state: Any) -> None:
-        if self.third:
-            self.fmu.setFMUState(state)
-            self.fmu.freeFMUState(state)
-        else:
-            self.fmu.setFMUstate(state)
-            self.fmu.freeFMUstate(state)
+        (self.fmu.setFMUState if self.third else self.fmu.setFMUstate)(state)
+
+    def free_state(self, state: Any) -> None:
+        (self.fmu.freeFMUState if self.third else self.fmu.freeFMUstate)(state)
 
 
 def main() -> None:
@@ -62,26 +60,47 @@ def main() -> None:
         component, variable = split(name)
         return instances[component].get(variable)
 
-    def hand_over() -> None:
-        values = [read(source) for source, _ in system["connections"]]
+    def outputs() -> list[float]:
+        return [read(source) for source, _ in system["connections"]]
+
+    def hand_over(values: list[float]) -> None:
         for (_, sink), value in zip(system["connections"], values, strict=True):
             component, variable = split(sink)
             instances[component].set(variable, value)
 
+    def step(number: int) -> None:
+        for instance in instances.values():
+            instance.fmu.doStep(number * size, size)
+
+    def restore(states: dict[str, Any]) -> None:
+        for name, state in states.items():
+            instances[name].set_state(state)
+
     for instance in instances.values():
         instance.enter()
-    hand_over()
+    hand_over(outputs())
     for instance in instances.values():
         instance.fmu.exitInitializationMode()
     rows, size = [], system["step_size"]
+    repeats = system["rollback"] or system["iterations"] > 1
     for number in range(system["steps"]):
-        hand_over()
-        for instance in instances.values():
-            if system["rollback"]:
-                state = instance.get_state()
-                instance.fmu.doStep(number * size, size)
-                instance.set_state(state)
-            instance.fmu.doStep(number * size, size)
+        given = outputs()
+        hand_over(given)
+        states = {name: instance.get_state() for name, instance in instances.items()} if repeats else {}
+        step(number)
+        if system["rollback"]:
+            restore(states)
+            step(number)
+        for _ in range(system["iterations"] - 1):
+            led_to = outputs()
+            if all(abs(a - b) < system["tolerance"] for a, b in zip(led_to, given, strict=True)):
+                break
+            restore(states)
+            given = led_to
+            hand_over(given)
+            step(number)
+        for name, state in states.items():
+            instances[name].free_state(state)
         rows.append([read(name) for name in system["record"]])
     for instance in instances.values():
         instance.fmu.terminate()

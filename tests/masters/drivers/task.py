@@ -45,3 +45,17 @@ def references(fmu: str) -> dict[str, tuple[int, bool]]:
         kind = variable[0].tag if root.get("fmiVersion") == "2.0" else variable.tag
         found[variable.get("name")] = (int(variable.get("valueReference")), kind in _INTEGERS)
     return found
+
+
+def input_starts(fmu: str) -> dict[str, float]:
+    """Start values of the inputs, for masters that set them to zero where nothing is said about them."""
+    root = description_of(fmu)
+    variables = [variable for variable in root.find("ModelVariables") if variable.get("causality") == "input"]
+    second = root.get("fmiVersion") == "2.0"
+    return {variable.get("name"): float((variable[0] if second else variable).get("start")) for variable in variables}
+
+
+def coupled_start(system: dict[str, Any], component: str) -> dict[str, float]:
+    """What the connected inputs of a component hold at the start."""
+    owned = {split(sink): value for sink, value in system["coupled_start"].items()}
+    return {variable: value for (owner, variable), value in owned.items() if owner == component}

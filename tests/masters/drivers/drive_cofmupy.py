@@ -1,0 +1,60 @@
+"""CoFmuPy: its coordinator with the Jacobi method, or, where steps are repeated, its iterative one, which rolls FMUs back.
+
+It sets variables of FMI 2.0, and gets outputs of both versions, as real ones: its handlers get the kinds of the variables here.
+It does not hand over during initialization.
+"""
+
+import sys
+from typing import Any
+
+from cofmupy import Coordinator, wrappers
+from task import coupled_start, input_starts, read_system, split, write_result
+
+REAL = {"Real", "Float64"}
+
+
+def outputs_that_are_real(handler: wrappers.FmuXHandler) -> list[str]:
+    return [v.name for v in handler.description.modelVariables if v.causality == "output" and v.type in REAL]
+
+
+def set_by_kind(handler: wrappers.Fmu2Handler, name: str, value: list[float]) -> None:
+    variable = handler.var_name2attr[name]
+    (handler.fmu.setReal if variable.type == "Real" else handler.fmu.setInteger)([variable.valueReference], value)
+
+
+def configuration(task: dict[str, Any]) -> dict[str, Any]:
+    fmus = []
+    for component in task["components"]:
+        name, fmu = component["name"], component["fmu"]
+        start = {**component["start"], **input_starts(fmu), **coupled_start(task, name)}
+        fmus.append({"id": name, "path": fmu, "initialization": start})
+
+    def end(name: str) -> dict[str, str]:
+        component, variable = split(name)
+        return {"id": component, "variable": variable, "unit": "", "type": "fmu"}
+
+    connections = [{"source": end(source), "target": end(sink)} for source, sink in task["connections"]]
+    return {
+        "fmus": fmus,
+        "connections": connections,
+        "cosim_method": "jacobi",
+        "iterative": task["iterations"] > 1,
+    }
+
+
+def main() -> None:
+    task = read_system()
+    wrappers.FmuXHandler.get_output_names = outputs_that_are_real
+    wrappers.Fmu2Handler._set_variable = set_by_kind
+    coordinator = Coordinator()
+    coordinator.start(configuration(task))
+    for number in range(task["steps"]):
+        if coordinator.master.current_time != number * task["step_size"]:
+            sys.exit(f"step {number} at {coordinator.master.current_time}")
+        coordinator.do_step(task["step_size"])
+    results = coordinator.get_results()
+    columns = [results[split(name)] for name in task["record"]]
+    write_result([list(map(float, row)) for row in zip(*columns, strict=True)], "cofmupy")
+
+
+main()
