@@ -136,6 +136,8 @@ class GeneratorConfig:
             the recurrent structure.
         components: Gaussians that an explicit density of the free outputs has, trained by the term `likelihood`; 0 has no density.
         ring: settings of the ring structure, which shares latents among its places.
+        gated: let the rates of the recurrent memory depend on what is seen, as in a GRU: for plants that remember an event until
+            another one comes.
     """
 
     run_latent_dim: int = 8
@@ -149,6 +151,7 @@ class GeneratorConfig:
     linear: bool = False
     components: int = 0
     ring: RingConfig = field(default_factory=RingConfig)
+    gated: bool = False
 
     def __post_init__(self) -> None:
         for structure, own, default in (
@@ -159,8 +162,10 @@ class GeneratorConfig:
                 raise ValueError(
                     f'[training.generator.{structure}] has no effect on a {self.structure} generator: set structure = "{structure}"'
                 )
-        if self.structure is not Structure.RECURRENT and (self.linear or self.components):
-            raise ValueError(f'linear and components have no effect on the {self.structure} structure: set structure = "recurrent"')
+        if self.structure is not Structure.RECURRENT and (self.linear or self.components or self.gated):
+            raise ValueError(
+                f'linear, components and gated have no effect on the {self.structure} structure: set structure = "recurrent"'
+            )
         if self.components < 0:
             raise ValueError(f"components {self.components} cannot be negative; 0 has no density")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:

@@ -98,5 +98,5 @@ def test_without_latents_one_run_per_schedule_validates_with_them_it_does_not() 
 def test_what_has_no_effect_or_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match='for a plant without randomness set objective = "terms"'):
         TrainingConfig(generator=GeneratorConfig(run_latent_dim=0))
-    with pytest.raises(ValueError, match="linear and components have no effect on the wiener structure"):
+    with pytest.raises(ValueError, match="linear, components and gated have no effect on the wiener structure"):
         GeneratorConfig(structure=Structure.WIENER, linear=True)

@@ -3,12 +3,13 @@
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as normalised
 
-from surrogate_fmu.training.critics.bodies import Attention, Convolutions, Graph, Grid, Recurrent, Set, StepByStep
+from surrogate_fmu.training.critics.bodies import Attention, Convolutions, Graph, Grid, LongShortTerm, Recurrent, Set, StepByStep
 from surrogate_fmu.training.critics.critic import Critic
 
 BODIES = {
     "window": Convolutions,
     "recurrent": Recurrent,
+    "lstm": LongShortTerm,
     "attention": Attention,
     "mlp": StepByStep,
     "grid": Grid,

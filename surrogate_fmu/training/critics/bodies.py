@@ -42,6 +42,20 @@ class Recurrent(nn.Module):
         return found
 
 
+class LongShortTerm(nn.Module):
+    """An LSTM that reads the window forth and back."""
+
+    def __init__(self, channel_dim: int, width: int) -> None:
+        super().__init__()
+        self.memory = nn.LSTM(channel_dim, width, batch_first=True, bidirectional=True)
+        self.out = nn.Linear(2 * width, width)
+
+    def forward(self, channels: Tensor) -> Tensor:
+        """See the head of this file."""
+        found: Tensor = self.out(self.memory(channels)[0].mean(dim=1))
+        return found
+
+
 class Attention(nn.Module):
     """A block of self-attention over the steps, each with its place along the window."""
 

@@ -27,7 +27,8 @@ class StateSpaceGenerator(nn.Module):
 
     One step, with u = (x, z, y, curves over the balanced outputs), all scaled:
 
-        m' = m + rate * (trunk(u, m) - m)                  a leaky memory with time constants from one step to the run
+        m' = m + rate * (trunk(u, m) - m)                  a leaky memory with time constants from one step to the run,
+                                                           or a gated one, whose rate depends on (u, m), too
         y' = a(u, m') + B(u, m') x                         free outputs
         y' = y + sum_j c_j(z_run) * term_j + r(u, m')      outputs with a balance: charge, heat, mass
 
@@ -53,7 +54,7 @@ class StateSpaceGenerator(nn.Module):
         ConfigError: a balance or an initial parameter names something that is no variable.
     """
 
-    __constants__ = ("has_linear_part", "components")  # TorchScript leaves the other branches out
+    __constants__ = ("has_linear_part", "components", "gated")  # TorchScript leaves the other branches out
     networks = ("look",)  # what mixed precision may change
 
     condition_mean: Tensor
@@ -103,6 +104,7 @@ class StateSpaceGenerator(nn.Module):
         order = balanced + free
         self.run_latent_dim = config.run_latent_dim
         self.components = config.components
+        self.gated = config.gated
         self.balanced_count, self.free_count, self.driven = len(balanced), len(free), len(stepping)
         self.output_dim = len(outputs)
         self.hidden_dim = self.output_dim + config.memory_dim
@@ -150,6 +152,10 @@ class StateSpaceGenerator(nn.Module):
         self.trunk_known = nn.Linear(self.driven + latent_dim, width)
         self.trunk_state = nn.Linear(state, width, bias=False)
         self.trunk = nn.Linear(width, config.memory_dim)
+        if self.gated:  # a minimal gated unit (Zhou et al., IJAC 13, 2016) that begins as a leaky one
+            self.gate = nn.Linear(width, config.memory_dim)
+            nn.init.zeros_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
         self.head_known = nn.Linear(self.driven + latent_dim, width)
         self.head_state = nn.Linear(state, width, bias=False)
         self.level_count = parameter_count(self.components, self.free_count) if self.components else self.free_count
@@ -273,6 +279,8 @@ class StateSpaceGenerator(nn.Module):
         remembered = torch.tanh(self.trunk(hidden))
         if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             remembered = remembered.type_as(memory)  # in mixed precision
+        if self.gated:
+            rate = torch.sigmoid(self.rate_logit + self.gate(hidden))
         memory = torch.lerp(memory, remembered, rate)
         seen = torch.cat([ahead, free, curves, memory], dim=1)
         hidden = silu(torch.addmm(head, seen, self.head_state.weight.t()))

@@ -27,7 +27,7 @@ class Adversarial(Term):
 
     Args:
         game: the losses.
-        critic: "window" (convolutions over time), "recurrent" (GRU), "attention", "mlp", "grid" (convolutions over time and
+        critic: "window" (convolutions over time), "recurrent" (GRU), "lstm", "attention", "mlp", "grid" (convolutions over time and
             outputs), "graph" (messages between outputs), "set" (outputs as a set).
         width: hidden units of the critic.
         spectral_norm: normalise the critic's weights by their largest singular value (Miyato et al., ICLR 2018).
