@@ -1,4 +1,4 @@
-"""One instance of any co-simulation FMU, FMI 2.0 or 3.0, in FMPy, with its variables by name."""
+"""One instance of any FMU, FMI 2.0 or 3.0, in FMPy, with its variables by name."""
 
 import shutil
 import tempfile
@@ -6,20 +6,21 @@ import weakref
 import zipfile
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from surrogate_fmu.errors import ConfigError, PlantError
 
 try:
     from fmpy import calloc, free, platform, platform_tuple, read_model_description, supported_platforms
     from fmpy.fmi2 import (
+        FMU2Model,
         FMU2Slave,
         fmi2CallbackAllocateMemoryTYPE,
         fmi2CallbackFreeMemoryTYPE,
         fmi2CallbackFunctions,
         fmi2CallbackLoggerTYPE,
     )
-    from fmpy.fmi3 import FMU3Slave
+    from fmpy.fmi3 import FMU3Model, FMU3Slave
 except ModuleNotFoundError as error:
     raise ConfigError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
 
@@ -27,7 +28,7 @@ _KEPT_MESSAGES = 20
 _INTEGERS = ("Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
 
 
-class CoSimulationFmu:
+class PlantFmu:
     """An FMU as files, and its instance while a run lasts. Each run has an instance of its own, so that nothing of one is left.
 
     Args:
@@ -35,12 +36,15 @@ class CoSimulationFmu:
 
     Attributes:
         name: of the file.
+        kind: of it that is used, as FMPy calls it.
         description: FMPy's model description.
         variables: FMPy's variables, by name.
 
     Raises:
-        ConfigError: there is no such FMU, it is for model exchange only, or it has no binary for this machine.
+        ConfigError: there is no such FMU, it is not of this kind, or it has no binary for this machine.
     """
+
+    kind: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
@@ -50,7 +54,8 @@ class CoSimulationFmu:
             self.description: Any = read_model_description(str(self._folder), validate=False)
         except Exception as error:
             raise ConfigError(f"{self.name}: its modelDescription.xml cannot be read ({error}); export it again") from error
-        if self.description.coSimulation is None:
+        self._implementation = getattr(self.description, self.kind)
+        if self._implementation is None:
             raise ConfigError(f"{self.name} is for model exchange only, without a solver of its own; export it for co-simulation")
         there = supported_platforms(str(self._folder))
         if not {platform, platform_tuple} & set(there):
@@ -103,8 +108,7 @@ class CoSimulationFmu:
 
     def do_step(self, communication_step_size: float) -> None:
         """Advance [s]."""
-        self._call(f"the step at {self._time:g} s", self._fmu.doStep, self._time, communication_step_size)
-        self._time += communication_step_size
+        raise NotImplementedError
 
     def free(self) -> None:
         """Free the instance."""
@@ -117,13 +121,13 @@ class CoSimulationFmu:
             "instanceName": self.description.modelName,
             "guid": self.description.guid,
             "unzipDirectory": str(self._folder),
-            "modelIdentifier": self.description.coSimulation.modelIdentifier,
+            "modelIdentifier": self._implementation.modelIdentifier,
         }
         if self._third:
-            fmu = FMU3Slave(**arguments)
+            fmu = FMU3Slave(**arguments) if self.kind == "coSimulation" else FMU3Model(**arguments)
             fmu.instantiate(loggingOn=True, logMessage=lambda _, status, category, text: self._note(text))
         else:
-            fmu = FMU2Slave(**arguments)
+            fmu = FMU2Slave(**arguments) if self.kind == "coSimulation" else FMU2Model(**arguments)
             callbacks = fmi2CallbackFunctions()
             callbacks.logger = fmi2CallbackLoggerTYPE(lambda _, name, status, category, text: self._note(text))
             callbacks.allocateMemory = fmi2CallbackAllocateMemoryTYPE(calloc)  # some will not start without
@@ -145,6 +149,26 @@ class CoSimulationFmu:
         if kind == "Enumeration":
             return "Int64" if self._third else "Integer"
         return kind
+
+
+class CoSimulationFmu(PlantFmu):
+    """An FMU with a solver inside."""
+
+    kind = "coSimulation"
+
+    def do_step(self, communication_step_size: float) -> None:
+        """Advance [s]."""
+        self._call(f"the step at {self._time:g} s", self._fmu.doStep, self._time, communication_step_size)
+        self._time += communication_step_size
+
+
+def fmu_kinds(path: Path) -> set[str]:
+    """What an FMU can be used for, of "coSimulation" and "modelExchange"; none where it cannot be read."""
+    try:
+        description = read_model_description(str(path), validate=False)
+    except Exception:  # whoever opens it says why
+        return set()
+    return {kind for kind in ("coSimulation", "modelExchange") if getattr(description, kind) is not None}
 
 
 def _unpack(path: Path) -> Path:

@@ -1,10 +1,10 @@
-"""A co-simulation FMU as the plant."""
+"""An FMU as the plant."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
 from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
+from surrogate_fmu.plant.fmu_model_exchange import open_fmu
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -12,7 +12,7 @@ _SEED_MAX = 2**31 - 1
 
 
 class FmuPlant:
-    """A plant in an FMU, FMI 2.0 or 3.0.
+    """A plant in an FMU, FMI 2.0 or 3.0, for co-simulation or for model exchange.
 
     Args:
         path: of the FMU.
@@ -30,7 +30,7 @@ class FmuPlant:
     takes_inputs_at_reset = True
 
     def __init__(self, path: Path | str, settings: PlantSettings | None = None) -> None:
-        self._fmu = CoSimulationFmu(Path(path))
+        self._fmu = open_fmu(Path(path))
         self.description = self._fmu.description
         self.interface: FmuInterface = read_interface(self.description, settings or PlantSettings(), self._fmu.name)
         self._outputs = [variable.name for variable in with_causality(self.variables, Causality.OUTPUT)]
