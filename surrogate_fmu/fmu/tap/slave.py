@@ -1,0 +1,273 @@
+"""What a tap answers to its master: calls are passed on to the plant, those of a run by way of the guard.
+
+The library of PythonFMU or PythonFMU3 calls the methods below; what becomes of errors is as `python.refusal` says, and a value that
+the plant does not take is told again at the next step, which is refused, until it takes one.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fmpy  # noqa: F401  (named here, so that a host without it is told so)
+
+from surrogate_fmu.errors import CallOrderError, SurrogateError
+from surrogate_fmu.fmu.instance import Message
+from surrogate_fmu.fmu.python.description_token import check_description_token
+from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
+from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
+from surrogate_fmu.fmu.tap.agreement import Agreement
+from surrogate_fmu.fmu.tap.guard import Guard, Leader, Outputs
+from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, Place, TappedPlant, Write
+from surrogate_fmu.fmu.tap.log import TapLog, open_folder
+from surrogate_fmu.fmu.tap.partner import TappedSurrogate
+from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapPlan
+from surrogate_fmu.schema import decode
+from surrogate_fmu.variables import Causality, with_causality
+
+
+class TapSlave:
+    """A tap; the generated slave module of an FMU joins it with a shell.
+
+    Attributes:
+        token: the GUID, or instantiation token, of the build.
+        prefix, status_error, status_warning, resources, instance_name, log_queue, log: as `Slave`.
+    """
+
+    token: ClassVar[str]
+    prefix: ClassVar[str]
+    status_error: ClassVar[Any]
+    status_warning: ClassVar[Any]
+    resources: str
+    instance_name: str
+    log_queue: list[object]
+    log: Callable[[str, Any], None]
+
+    def __init__(self, **kwargs: Any) -> None:
+        resources, instance = Path(kwargs["resources"]), str(kwargs["instance_name"])
+        end_interpreter_first(resources, type(self).__name__)
+        self._heard: list[Message] = []
+        try:
+            check_description_token(kwargs["resources"], self.token, self.prefix)
+            plan = decode(TapPlan, json.loads((resources / PLAN_FILE).read_text("utf-8")))
+            self._folder = open_folder(plan.config.log)
+            inputs, parameters, outputs = (
+                [v.name for v in with_causality(plan.variables, causality)]
+                for causality in (Causality.INPUT, Causality.PARAMETER, Causality.OUTPUT)
+            )
+            self._plant = TappedPlant(resources / PLANT_FOLDER, instance, outputs, self._heard.append)
+            self._surrogate = None
+            if plan.surrogate:
+                self._surrogate = TappedSurrogate(resources / SURROGATE_FOLDER, instance, plan, self._plant)
+        except SurrogateError as error:
+            raise fatal_refusal(error, self.prefix) from None
+        super().__init__(**kwargs)
+        # The loader puts the resources on the path at every instantiation; by now everything is imported.
+        if self.resources in sys.path:
+            sys.path.remove(self.resources)
+        self._plan = plan
+        self._inputs, self._parameters = Columns(self._plant, inputs), Columns(self._plant, parameters)
+        self._held: dict[Place, float] = {}  # inputs
+        self._given: dict[Place, Any] = {}  # what the master reads in place of the plant's values
+        self._refusals: dict[Place, SurrogateError] = {}
+        self._guard: Guard[Write] | None = None
+        self._log: TapLog | None = None
+        self._time = 0.0
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def setup_experiment(self, start_time: float, stop_time: float | None, tolerance: float | None) -> None:
+        """FMI 2.0.4, section 2.1.6. PythonFMU3 does not call it."""
+        self._time = start_time
+        self._fatal(self._plant.setup_experiment, start_time, stop_time, tolerance)
+        if self._surrogate is not None:
+            self._surrogate.attempt(self._surrogate.setup_experiment, start_time)
+
+    def enter_initialization_mode(self) -> None:
+        """Both enter it."""
+        self._fatal(self._plant.enter_initialization_mode)
+        if self._surrogate is not None:
+            self._surrogate.attempt(self._surrogate.enter_initialization_mode)
+
+    def exit_initialization_mode(self) -> None:
+        """The run starts, and its log."""
+        self._fatal(self._start_run)
+
+    def do_step(self, current_time: float, step_size: float) -> bool:
+        """Advance once; False when refused, with a message."""
+        try:
+            for error in self._refusals.values():
+                raise error
+            if self._guard is None:
+                raise CallOrderError(f"{self.prefix}DoStep is not allowed before the FMU is initialized: initialize first")
+            inputs = [self._held[place] for place in self._inputs.places]
+            taken = self._guard.do_step(current_time, step_size)
+        except Exception as error:
+            self._tell(error)
+            return False
+        self._time = current_time + step_size
+        if taken.leader is Leader.PLANT:
+            self._given.clear()
+        else:
+            assert taken.surrogate is not None
+            self._give(taken.surrogate)
+        self._logged(lambda log: log.step(current_time, step_size, inputs, taken))
+        self._tell()
+        return True
+
+    def terminate(self) -> None:
+        """The end of the run; values can still be read."""
+        self._logged(lambda log: log.end(self._time))
+        self._fatal(self._plant.terminate)
+
+    # -- values ----------------------------------------------------------------------------------------------------
+
+    def get_real(self, vrs: list[int]) -> list[float]:
+        """Values by value reference, as all below; NaN for one that the plant does not give."""
+        return self._get("Real", vrs, math.nan)
+
+    def get_integer(self, vrs: list[int]) -> list[int]:
+        """0 for one that the plant does not give."""
+        return self._get("Integer", vrs, 0)
+
+    def get_boolean(self, vrs: list[int]) -> list[bool]:
+        """False for one that the plant does not give."""
+        return self._get(BOOLEAN, vrs, False)
+
+    def get_string(self, vrs: list[int]) -> list[str]:
+        """Empty for one that the plant does not give."""
+        return self._get(STRING, vrs, "")
+
+    def get_float64(self, vrs: list[int]) -> list[float]:
+        """FMI 3.0."""
+        return self._get("Float64", vrs, math.nan)
+
+    def get_int32(self, vrs: list[int]) -> list[int]:
+        """FMI 3.0."""
+        return self._get("Int32", vrs, 0)
+
+    def get_int64(self, vrs: list[int]) -> list[int]:
+        """FMI 3.0."""
+        return self._get("Int64", vrs, 0)
+
+    def set_real(self, vrs: list[int], values: list[float]) -> None:
+        """Pass values on, as all below."""
+        self._set("Real", vrs, values)
+
+    def set_integer(self, vrs: list[int], values: list[int]) -> None:
+        """Integers and enumerations."""
+        self._set("Integer", vrs, values)
+
+    def set_boolean(self, vrs: list[int], values: list[bool]) -> None:
+        """Booleans."""
+        self._set(BOOLEAN, vrs, values)
+
+    def set_string(self, vrs: list[int], values: list[str]) -> None:
+        """Strings."""
+        self._set(STRING, vrs, values)
+
+    def set_float64(self, vrs: list[int], values: list[float]) -> None:
+        """FMI 3.0."""
+        self._set("Float64", vrs, values)
+
+    def set_int32(self, vrs: list[int], values: list[int]) -> None:
+        """FMI 3.0."""
+        self._set("Int32", vrs, values)
+
+    def set_int64(self, vrs: list[int], values: list[int]) -> None:
+        """FMI 3.0; enumerations too."""
+        self._set("Int64", vrs, values)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _get(self, kind: str, vrs: Sequence[int], nothing: Any) -> list[Any]:
+        given = self._given
+        try:
+            if not given:
+                return self._plant.get(kind, vrs)
+            asked = [vr for vr in vrs if (kind, vr) not in given]
+            others = iter(self._plant.get(kind, asked) if asked else ())
+            return [given[place] if (place := Place(kind, vr)) in given else next(others) for vr in vrs]
+        except SurrogateError as error:
+            self._tell(error)
+            return [nothing] * len(vrs)
+
+    def _set(self, kind: str, vrs: Sequence[int], values: Sequence[Any]) -> None:
+        write = Write(kind, tuple(vrs), tuple(values))
+        places = [Place(kind, vr) for vr in vrs]
+        try:
+            if self._guard is not None:
+                self._guard.write(write)
+            else:
+                self._plant.write(write)
+                if self._surrogate is not None:
+                    self._surrogate.write(write)
+        except SurrogateError as error:
+            self._refusals.update(dict.fromkeys(places, error))
+            self._tell(error)
+            return
+        if self._refusals:
+            for place in places:
+                self._refusals.pop(place, None)
+        for place, value in zip(places, values, strict=False):
+            if place in self._held:
+                self._held[place] = float(value)
+            if self._guard is not None and self._guard.is_behind:
+                self._given[place] = value  # the plant gets it when it catches up
+
+    def _start_run(self) -> None:
+        for error in self._refusals.values():
+            raise error
+        self._plant.exit_initialization_mode()
+        config = self._plan.config
+        if self._surrogate is not None:
+            self._surrogate.attempt(self._surrogate.exit_initialization_mode)
+        agreement = Agreement(self._plant.outputs.names, config.agree)
+        steps_inside = config.inside if config.mode is Mode.GUARDED else None
+        self._guard = Guard(self._plant, self._surrogate, steps_inside, agreement.disagreement)
+        self._held = dict(zip(self._inputs.places, self._inputs.read(), strict=True))
+        parameters = dict(zip(self._parameters.names, self._parameters.read(), strict=True))
+        outputs = self._plant.outputs.read()
+        try:
+            self._log = TapLog(self._folder, self.instance_name, self._plan)
+        except OSError as error:
+            self._stop_log(error)
+        self._logged(lambda log: log.start(self._time, parameters, outputs))
+
+    def _give(self, outputs: Outputs) -> None:
+        """The surrogate's outputs, as the plant's types have them."""
+        for place, number in zip(self._plant.outputs.places, outputs, strict=True):
+            if place.type in REALS:
+                self._given[place] = number
+            else:
+                self._given[place] = number > 0.5 if place.type == BOOLEAN else round(number)
+
+    def _logged(self, write: Callable[[TapLog], None]) -> None:
+        if self._log is not None:
+            try:
+                write(self._log)
+            except OSError as error:
+                self._stop_log(error)
+
+    def _stop_log(self, error: OSError) -> None:
+        self._log = None
+        self.log(text_for(f"the log in {self._folder} ends here, it cannot be written ({error})", self.prefix), self.status_warning)
+
+    def _fatal(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Make a call whose refusal has no other way to be told than fmi2Fatal."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
+        self._tell()
+
+    def _tell(self, error: Exception | None = None) -> None:
+        """Hand on what the plant has logged, and an error."""
+        kinds = type(self.status_error)
+        for message in self._heard:
+            self.log(text_for(message.text, self.prefix), kinds(min(message.status, kinds.fatal.value)))
+        self._heard.clear()
+        if error is not None:
+            self.log(message_of(error, self.prefix), self.status_error)
