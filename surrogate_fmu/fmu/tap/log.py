@@ -16,9 +16,10 @@ that the surrogate led. Each line goes to the operating system at once: it outli
 import json
 import os
 import re
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from surrogate_fmu.errors import SessionError
 from surrogate_fmu.fmu.tap.guard import Outputs, Taken
@@ -65,7 +66,8 @@ class TapLog:
     """
 
     def __init__(self, folder: Path, instance: str, plan: TapPlan) -> None:
-        self.path, self._stream = _new_file(folder, re.sub(r"[^\w.-]+", "_", instance) or "tap")
+        self.path, self._file = _new_file(folder, re.sub(r"[^\w.-]+", "_", instance) or "tap")
+        weakref.finalize(self, os.close, self._file)  # with the instance
         self._write(
             {
                 "format": FORMAT,
@@ -113,15 +115,17 @@ class TapLog:
         self._write({"end": {"time": time}})
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(row, separators=(",", ":")) + "\n")
-        self._stream.flush()
+        line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
+        written = os.write(self._file, line)
+        if written != len(line):
+            raise OSError(f"{written} of {len(line)} bytes were written to {self.path}")
 
 
-def _new_file(folder: Path, stem: str) -> tuple[Path, TextIO]:
+def _new_file(folder: Path, stem: str) -> tuple[Path, int]:
     number = 1
     while True:
         path = folder / f"{stem}-{number:03d}{SUFFIX}"
         try:
-            return path, path.open("x", encoding="utf-8")
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except FileExistsError:
             number += 1

@@ -62,6 +62,7 @@ class TappedSurrogate(InnerFmu):
         self._spread = Columns(self, [f"{name}.std" for name in plan.config.spread])
         self._spread_limits = list(plan.config.spread.items())
         self._refused: dict[str, str] = {}
+        self._outside = ""  # a surrogate says why at the first step outside, not at every one
         self._lost = ""
         self._doubt = ""
 
@@ -130,7 +131,9 @@ class TappedSurrogate(InnerFmu):
                 return f"the surrogate's {name!r} is {value}"
         if self._in_domain is not None and not self.get(self._in_domain.type, [self._in_domain.reference])[0]:
             said = [message.text for message in self._heard if message.status == _WARNING]
-            return said[-1] if said else "outside the surrogate's domain"
+            self._outside = said[-1] if said else self._outside or "outside the surrogate's domain"
+            return self._outside
+        self._outside = ""
         for (name, limit), spread in zip(self._spread_limits, self._spread.read(), strict=True):
             if not spread <= limit:
                 return f"the spread of {name!r} is {spread:.6g}, above {limit:g}"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import fmpy  # noqa: F401  (named here, so that a host without it is told so)
 
-from surrogate_fmu.errors import CallOrderError, SurrogateError
+from surrogate_fmu.errors import CallOrderError, SessionError, SurrogateError
 from surrogate_fmu.fmu.instance import Message
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
@@ -33,11 +33,12 @@ class TapSlave:
 
     Attributes:
         token: the GUID, or instantiation token, of the build.
-        prefix, status_error, status_warning, resources, instance_name, log_queue, log: as `Slave`.
+        prefix, start_time, status_error, status_warning, resources, instance_name, log_queue, log: as `Slave`.
     """
 
     token: ClassVar[str]
     prefix: ClassVar[str]
+    start_time: ClassVar[float | None]
     status_error: ClassVar[Any]
     status_warning: ClassVar[Any]
     resources: str
@@ -74,7 +75,7 @@ class TapSlave:
         self._refusals: dict[Place, SurrogateError] = {}
         self._guard: Guard[Write] | None = None
         self._log: TapLog | None = None
-        self._time = 0.0
+        self._time, self._has_stepped = 0.0, False
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -102,12 +103,17 @@ class TapSlave:
                 raise error
             if self._guard is None:
                 raise CallOrderError(f"{self.prefix}DoStep is not allowed before the FMU is initialized: initialize first")
+            if self.start_time is None and not self._has_stepped and current_time != self._time:
+                raise SessionError(
+                    f"the master starts at {current_time:g} s, and the plant inside was initialized at {self._time:g} s, "
+                    f"for PythonFMU3 does not tell the start time; start at {self._time:g} s"
+                )
             inputs = [self._held[place] for place in self._inputs.places]
             taken = self._guard.do_step(current_time, step_size)
         except Exception as error:
             self._tell(error)
             return False
-        self._time = current_time + step_size
+        self._time, self._has_stepped = current_time + step_size, True
         if taken.leader is Leader.PLANT:
             self._given.clear()
         else:

@@ -35,7 +35,7 @@ def make_surrogate_bundle() -> Bundle:
 
 
 def rewritten(fmu: Path, target: Path, change: Mapping[str, str] | None = None, drop: frozenset[str] = frozenset()) -> Path:
-    """A copy of an FMU of FMI 2.0 with another description.
+    """A copy of an FMU with another description.
 
     Args:
         fmu, target: files.
@@ -61,16 +61,21 @@ def plain(surrogate: Path, target: Path) -> Path:
 
 def _without(description: bytes, names: frozenset[str]) -> bytes:
     root = ElementTree.fromstring(description)
+    third = root.get("fmiVersion") == "3.0"
     variables, structure = root.find("ModelVariables"), root.find("ModelStructure")
-    gone = {str(place) for place, variable in enumerate(variables, start=1) if variable.get("name") in names}
-    assert min(map(int, gone)) > len(variables) - len(gone)  # the last ones: no index changes
-    for variable in [v for v in variables if v.get("name") in names]:
-        variables.remove(variable)
-    for unknowns in structure:
-        for unknown in [u for u in unknowns if u.get("index") in gone]:
-            unknowns.remove(unknown)
-        for unknown in unknowns:
-            unknown.set("dependencies", " ".join(i for i in unknown.get("dependencies", "").split() if i not in gone))
+    listed = list(enumerate(variables, start=1))
+    gone = {v.get("valueReference") if third else str(place) for place, v in listed if v.get("name") in names}
+    if not third:
+        assert min(map(int, gone)) > len(listed) - len(gone)  # the last ones: no index changes
+    for _, variable in listed:
+        if variable.get("name") in names:
+            variables.remove(variable)
+    for unknowns in [structure] if third else list(structure):
+        for unknown in list(unknowns):
+            if unknown.get("valueReference" if third else "index") in gone:
+                unknowns.remove(unknown)
+            kept = [known for known in unknown.get("dependencies", "").split() if known not in gone]
+            unknown.set("dependencies", " ".join(kept))
     types = root.find("TypeDefinitions")
     if types is not None:
         root.remove(types)
