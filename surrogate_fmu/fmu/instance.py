@@ -28,7 +28,9 @@ except ModuleNotFoundError as error:
     raise BuildError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
 
 _KEPT_MESSAGES = 1000
-_loading = threading.Lock()  # loading and unloading a library from several threads at once is not safe everywhere
+# Loading and unloading a library from several threads at once is not safe everywhere; in one thread the collector may free an
+# instance while another one is made.
+_loading = threading.RLock()
 
 
 class Message(NamedTuple):
