@@ -91,7 +91,6 @@ class TappedSurrogate(InnerFmu):
         """Take a step [s]; outputs at its end, None when it is lost."""
         if self._lost:
             return None
-        self._heard.clear()
         try:
             self.advance(communication_point, communication_step_size)
             outputs = self._outputs.read()
@@ -99,6 +98,8 @@ class TappedSurrogate(InnerFmu):
         except SurrogateError as error:
             self._lose(f"the surrogate did not take the step from {communication_point:g} s: {error}")
             return None
+        finally:
+            self._heard.clear()
         return outputs
 
     def _lose(self, reason: str) -> None:

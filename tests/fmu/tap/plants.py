@@ -12,6 +12,7 @@ from torch import Tensor
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.fmu.interface import Role
+from surrogate_fmu.manifest import Interval
 from tests.toy import MANIFEST, ThermalMass
 
 _OWN = {Role.Z_MODE, Role.DOMAIN_POLICY, Role.DEVICE, Role.IN_DOMAIN, Role.DOMAIN_DISTANCE}
@@ -29,9 +30,9 @@ class LighterMass(ThermalMass):
         return y, y
 
 
-def make_surrogate_bundle() -> Bundle:
-    """The surrogate of the thermal mass."""
-    return export_bundle(LighterMass(), replace(MANIFEST, name="lighter_mass"))
+def make_surrogate_bundle(domain: Mapping[str, Interval] | None = None) -> Bundle:
+    """The surrogate of the thermal mass, with some ranges of its own."""
+    return export_bundle(LighterMass(), replace(MANIFEST, name="lighter_mass", domain={**MANIFEST.domain, **(domain or {})}))
 
 
 def rewritten(fmu: Path, target: Path, change: Mapping[str, str] | None = None, drop: frozenset[str] = frozenset()) -> Path:
