@@ -158,6 +158,8 @@ def _picture(report: TapReport, output: OutputError) -> "Figure":
     pair = {"plant": run.plant[None, :, column], "surrogate": run.surrogate_outputs[None, :, column]}
     figure = draw_pair(f"{output.name}, {run.path.name}", run.times, pair)
     if run.mode is Mode.GUARDED:
-        for step in np.flatnonzero(run.plant_leads):
-            figure.axes[0].axvspan(run.times[step], run.times[step + 1], color=LIMIT, alpha=0.2, linewidth=0)
+        edges = run.times[np.flatnonzero(np.diff(run.plant_leads.astype(int), prepend=0, append=0))]
+        spans = [(begin, end - begin) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+        axes = figure.axes[0]
+        axes.broken_barh(spans, (0.0, 1.0), transform=axes.get_xaxis_transform(), color=LIMIT, alpha=0.2, linewidth=0)
     return figure
