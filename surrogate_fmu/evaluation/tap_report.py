@@ -111,7 +111,7 @@ def report_lines(report: TapReport) -> list[str]:
     ]
     lines.append(f"at {report.points} points of {len(report.runs)} runs, as shares of the plant's range there")
     out = sum(handover.to is Leader.PLANT for _, handover in report.handovers)
-    lines.append(f"the surrogate led {format_share(report.led_by_surrogate)} of the steps; the solver took over {out} times")
+    lines.append(f"the surrogate led {format_share(report.led_by_surrogate)} of the steps; the solver took over {out} x")
     lines.append(
         f"a step: {report.plant_s:.3g} s of the plant, {report.surrogate_s:.3g} s of the surrogate; replays {report.replay_s:.3g} s"
     )

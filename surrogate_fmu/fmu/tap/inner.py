@@ -1,7 +1,7 @@
 """The plant's FMU inside a tap: values by the type and value reference that the master uses, and those that are logged by name."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +84,23 @@ class InnerFmu:
         kind = ("Int64" if self._third else "Integer") if variable.type == "Enumeration" else variable.type
         return Place(kind, variable.valueReference)
 
+    def count(self, references: Sequence[int]) -> int:
+        """Elements of some variables; an array has several."""
+        return sum(self._sizes.get(reference, 1) for reference in references) if self._third else len(references)
+
+    def scalars(self, write: Write) -> Iterator[tuple[Place, Any]]:
+        """The scalars among what a call sets, with their values."""
+        position = 0
+        for reference in write.references:
+            size = self._sizes.get(reference, 1)
+            if size == 1 and position < len(write.values):
+                yield Place(write.type, reference), write.values[position]
+            position += size
+
     def get(self, kind: str, references: Sequence[int]) -> list[Any]:
         """Values of a type; elements of an array one behind the other."""
         getter = getattr(self._fmu, f"get{kind}")
-        sizes = [sum(self._sizes.get(reference, 1) for reference in references)] if self._third else []
-        values = self._call(getter, list(references), *sizes)
+        values = self._call(getter, list(references), *([self.count(references)] if self._third else []))
         if kind == STRING:
             return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value or "" for value in values]
         return [bool(value) for value in values] if kind == BOOLEAN else list(values)

@@ -83,7 +83,7 @@ class TappedSurrogate(InnerFmu):
         """Give on what the plant's variables are set to."""
         if self._lost:
             return
-        for reference, value in zip(write.references, write.values, strict=False):
+        for reference, value in zip(write.references, write.values, strict=True):  # there are no arrays beside a surrogate
             for target in self._targets.get(Place(write.type, reference), ()):
                 self._write_to(target, write.type, value)
 

@@ -68,6 +68,7 @@ class TapSlave:
         # The loader puts the resources on the path at every instantiation; by now everything is imported.
         if self.resources in sys.path:
             sys.path.remove(self.resources)
+        self._statuses = type(self.status_error)
         self._plan = plan
         self._inputs, self._parameters = Columns(self._plant, inputs), Columns(self._plant, parameters)
         self._held: dict[Place, float] = {}  # inputs
@@ -120,6 +121,11 @@ class TapSlave:
             assert taken.surrogate is not None
             self._give(taken.surrogate)
         self._logged(lambda log: log.step(current_time, step_size, inputs, taken))
+        for handover in taken.handovers:
+            out = handover.to is Leader.PLANT
+            said = f"from {handover.communication_point:g} s {'the solver takes over' if out else 'the surrogate leads'}"
+            status = self.status_warning if out else self._statuses.ok
+            self.log(text_for(f"{said}: {handover.reason}", self.prefix), status)
         self._tell()
         return True
 
@@ -198,7 +204,7 @@ class TapSlave:
             return [given[place] if (place := Place(kind, vr)) in given else next(others) for vr in vrs]
         except SurrogateError as error:
             self._tell(error)
-            return [nothing] * len(vrs)
+            return [nothing] * self._plant.count(vrs)
 
     def _set(self, kind: str, vrs: Sequence[int], values: Sequence[Any]) -> None:
         write = Write(kind, tuple(vrs), tuple(values))
@@ -217,7 +223,7 @@ class TapSlave:
         if self._refusals:
             for place in places:
                 self._refusals.pop(place, None)
-        for place, value in zip(places, values, strict=False):
+        for place, value in self._plant.scalars(write):
             if place in self._held:
                 self._held[place] = float(value)
             if self._guard is not None and self._guard.is_behind:
@@ -270,10 +276,10 @@ class TapSlave:
         self._tell()
 
     def _tell(self, error: Exception | None = None) -> None:
-        """Hand on what the plant has logged, and an error."""
-        kinds = type(self.status_error)
+        """Hand on warnings and errors that the plant has logged, and an error."""
         for message in self._heard:
-            self.log(text_for(message.text, self.prefix), kinds(min(message.status, kinds.fatal.value)))
+            if message.status >= self._statuses.warning.value:
+                self.log(text_for(message.text, self.prefix), self._statuses(min(message.status, self._statuses.fatal.value)))
         self._heard.clear()
         if error is not None:
             self.log(message_of(error, self.prefix), self.status_error)

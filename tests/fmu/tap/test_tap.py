@@ -11,9 +11,14 @@ import pytest
 from fmpy import read_model_description
 from fmpy.validation import validate_fmu
 
+from surrogate_fmu.fmu.config import FmiVersion
+from surrogate_fmu.fmu.instance import FmuInstance
+from surrogate_fmu.fmu.tap.build import build_tap_fmu
 from surrogate_fmu.fmu.tap.guard import Leader
-from surrogate_fmu.fmu.tap.plan import Mode
+from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import read_logs
+from surrogate_fmu.fmu.unpacked import UnpackedFmu
+from surrogate_fmu.variables import Causality
 from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run
 
 Drive = Callable[..., Run]
@@ -80,6 +85,9 @@ def test_the_solver_takes_over_outside_the_domain_and_gives_back(
     np.testing.assert_array_equal(tapped.outputs[BACK + 1 :], fast.outputs[BACK + 1 :])
     assert np.abs(fast.outputs - bare.outputs)[2:].min() > 0.0
     assert tapped.read_back == EXCURSION  # also while the plant stands still
+    told = [message.text for message in tapped.messages if message.category != "logStatusError"]
+    assert "from 6 s the solver takes over: power = 80 lies outside the training range [-50, 50]" in told
+    assert "from 16 s the surrogate leads: trusted for 3 steps in a row" in told
     (run,) = read_logs([logs])
     assert [h.to for h in run.handovers] == [Leader.PLANT, Leader.SURROGATE]
     out, back = run.handovers
@@ -116,7 +124,51 @@ def test_a_step_that_the_surrogate_cannot_take_is_the_plants(plant: Path, tap: B
     assert "start" in run
 
 
-def test_instances_and_resets_have_logs_of_their_own(tap: BuildTap, drive: Drive, logs: Path) -> None:
+def test_a_reset_is_a_fresh_instance(tap: BuildTap, logs: Path) -> None:
+    unpacked = UnpackedFmu(tap(Mode.GUARDED, inside=1))
+    instance = FmuInstance(unpacked, "room", messages_refuse=False)
+    references = {v.name: v.valueReference for v in unpacked.description.modelVariables}
+    fmu, ends = instance.fmu, []
+    for _ in range(2):
+        fmu.setupExperiment(None, 0.0)
+        fmu.enterInitializationMode()
+        fmu.exitInitializationMode()
+        for step, power in enumerate(EXCURSION):
+            fmu.setReal([references["power"]], [power])
+            fmu.doStep(2.0 * step, 2.0)
+        ends.append(fmu.getReal([references["temperature"]]))
+        instance.call(fmu.reset)
+    assert ends[0] == ends[1]
+    instance.free()
+    first, second = read_logs([logs])
+    np.testing.assert_array_equal(first.given, second.given)
+    assert first.handovers[0].reason == second.handovers[0].reason
+
+
+def test_arrays_are_recorded_around(field_fmu: Path, fmi: FmiVersion, tmp_path: Path, logs: Path) -> None:
+    """With FMI 3.0 they are passed on and not logged; with FMI 2.0 they are scalars."""
+    path = build_tap_fmu(field_fmu, tmp_path / "field.fmu", TapConfig()).path
+    forces, values = np.arange(6.0), []
+    for fmu in (field_fmu, path):
+        unpacked = UnpackedFmu(fmu)
+        instance = FmuInstance(unpacked, "field", messages_refuse=False)
+        listed = {v.name: v.valueReference for v in unpacked.description.modelVariables}
+        references = [vr for name, vr in listed.items() if name.startswith("force")]
+        outputs = [vr for name, vr in listed.items() if name.startswith(("displacement", "total"))]
+        instance.call(instance.fmu.setupExperiment, None, 0.0)
+        instance.call(instance.fmu.enterInitializationMode)
+        instance.call(instance.fmu.exitInitializationMode)
+        instance.call(instance.fmu.setReal, [*references], forces.tolist())
+        instance.call(instance.fmu.doStep, 0.0, 1.0)
+        values.append(instance.call(instance.fmu.getReal, outputs))
+        instance.free()
+    assert values[0] == values[1] and len(values[0]) == 7
+    (run,) = read_logs([logs])
+    assert run.plant[1, run.names(Causality.OUTPUT).index("total")] == values[0][-1]
+    assert run.inputs.shape == (1, 0 if fmi is FmiVersion.V3 else 6)
+
+
+def test_instances_have_logs_of_their_own(tap: BuildTap, drive: Drive, logs: Path) -> None:
     path = tap()
     first, second = drive(path, POWERS), drive(path, POWERS[:3], start={"seed": 6})
     assert (first.outputs[:4] != second.outputs).any()

@@ -109,7 +109,7 @@ def test_logs_are_a_page(tap: BuildTap, drive: Drive, logs: Path, tmp_path: Path
     drive(tap(Mode.GUARDED, inside=2), POWERS)
     assert main(["tap", "--to-report", str(logs), "-o", str(tmp_path / "page")]) == 0
     said = capsys.readouterr().out
-    assert "temperature" in said and "the solver took over 1 times" in said and "at 15 points of 2 runs" in said
+    assert "temperature" in said and "the solver took over 1 x" in said and "at 15 points of 2 runs" in said
     page = (tmp_path / "page" / "tap.html").read_text()
     assert page.count("<svg") == 2 and "power = 80 lies outside the training range" in page
 
