@@ -1,11 +1,11 @@
 """Whether a surrogate can stand beside a plant, or before it, in a tap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.interface import Role
-from surrogate_fmu.fmu.tap.partner import own_name, theirs
+from surrogate_fmu.fmu.tap.partner import own_name, shared_names
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
 from surrogate_fmu.plant.fmu_interface import NUMERIC
@@ -28,6 +28,7 @@ def check_partner(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Ta
         BuildError: the surrogate lacks a variable, has it with another causality or unit, or does not say what the guard asks.
     """
     has = surrogate.variables
+    shared = shared_names(plant.variables, has)
     arrays = [v.name for v in plant.variables.values() if v.dimensions]
     if arrays:
         raise BuildError(
@@ -36,7 +37,7 @@ def check_partner(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Ta
     problems = []
     for variable in plant.variables.values():
         if variable.causality in ("input", "output") and variable.type in NUMERIC:
-            problems += _problems(variable, has)
+            problems += _problems(variable, has[variable.name] if variable.name in shared else None)
     if problems:
         raise BuildError(
             f"{surrogate.name} cannot stand in for {plant.name}: it lacks {_listed(problems)}. Give the surrogate that was made "
@@ -44,13 +45,12 @@ def check_partner(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Ta
         )
     if config.mode is Mode.GUARDED:
         _check_guard(plant, surrogate, config)
-    return _warnings(plant.variables, has, surrogate.name, config)
+    return _warnings(plant.variables, shared, surrogate.name, config)
 
 
-def _problems(variable: Any, has: Mapping[str, Any]) -> list[str]:
-    if not theirs(has, variable.name):
+def _problems(variable: Any, other: Any) -> list[str]:
+    if other is None:
         return [f"the {variable.causality} {variable.name!r}"]
-    other = has[variable.name]
     if other.causality != variable.causality:
         return [f"{variable.name!r} as {variable.causality} (there it is {other.causality})"]
     units = [v.unit or getattr(v.declaredType, "unit", None) or "1" for v in (variable, other)]
@@ -80,9 +80,9 @@ def _check_guard(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Tap
             )
 
 
-def _warnings(variables: Mapping[str, Any], has: Mapping[str, Any], name: str, config: TapConfig) -> list[str]:
+def _warnings(variables: Mapping[str, Any], shared: Collection[str], name: str, config: TapConfig) -> list[str]:
     warnings = []
-    without = [v.name for v in variables.values() if v.causality in _SETTABLE and not theirs(has, v.name)]
+    without = [v.name for v in variables.values() if v.causality in _SETTABLE and v.name not in shared]
     if without:
         leads = (
             ": where one is set to another value than its start, the solver leads all the run"

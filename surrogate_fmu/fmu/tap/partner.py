@@ -23,9 +23,12 @@ def own_name(names: Mapping[str, Any], role: Role) -> str:
     return other if other in names else role.value
 
 
-def theirs(names: Mapping[str, Any], name: str) -> bool:
-    """Whether the surrogate has a variable of the plant, and not one of its own that is called so."""
-    return name in names and not (name in _OWN and f"surrogate.{name}" not in names)
+def shared_names(plant: Mapping[str, Any], surrogate: Mapping[str, Any]) -> frozenset[str]:
+    """Names that mean the same in both; `device` of a plant is not that of every surrogate, unless the plant is one too."""
+    both = plant.keys() & surrogate.keys()
+    if plant.keys() >= _OWN:
+        return frozenset(both)
+    return frozenset(name for name in both if name not in _OWN or f"surrogate.{name}" in surrogate)
 
 
 class _Target(NamedTuple):
@@ -53,9 +56,10 @@ class TappedSurrogate(InnerFmu):
         super().__init__(folder, instance, True, self._heard.append)
         self._outputs = Columns(self, [v.name for v in with_causality(plan.variables, Causality.OUTPUT)])
         self._targets: dict[Place, list[_Target]] = {}
+        shared = shared_names(plant.variables, self.variables)
         for name, variable in plant.variables.items():
             if variable.causality != "output":
-                found = self.place(name) if theirs(self.variables, name) else None
+                found = self.place(name) if name in shared else None
                 self._targets.setdefault(plant.place(name), []).append(_Target(name, found, variable.start))
         in_domain = own_name(self.variables, Role.IN_DOMAIN)
         self._in_domain = self.place(in_domain) if in_domain in self.variables else None

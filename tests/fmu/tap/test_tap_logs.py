@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surrogate_fmu.bundle.archive import read_bundle
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.dataset.store import read_trajectories
 from surrogate_fmu.errors import DatasetError
@@ -17,6 +18,7 @@ from surrogate_fmu.fmu.tap.plan import Mode
 from surrogate_fmu.fmu.tap.reading import read_logs
 from tests.fmu.conftest import ROOT
 from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run
+from tests.training.test_train_verb import CONFIG
 
 Drive = Callable[..., Run]
 POWERS = [CALM, 20.0, -5.0, 30.0, WILD, 0.0, 15.0, 2.0]
@@ -85,6 +87,17 @@ def test_logs_are_a_dataset_with_the_inputs_of_the_system(
     assert one.names("parameter") == () and one.provenance["held"] == {"temperature_start": 291.0}
     with pytest.raises(DatasetError, match=r"no run has 9 steps of the plant; .* Run longer, or give fewer --steps"):
         dataset_of(read_logs([logs]), 9)
+
+
+def test_a_dataset_of_logs_is_one_to_train_on(tap: BuildTap, drive: Drive, logs: Path, tmp_path: Path) -> None:
+    path, rng = tap(), np.random.default_rng(1)
+    for seed in range(8):
+        drive(path, rng.uniform(-40.0, 40.0, 10).tolist(), start={"seed": seed, "temperature_start": 285.0 + seed})
+    (tmp_path / "surrogate.toml").write_text(CONFIG)
+    for split in ("train", "validation"):
+        assert main(["tap", "--to-dataset", str(logs), "-o", str(tmp_path / "data" / f"{split}.nc")]) == 0
+    assert main(["train", str(tmp_path / "surrogate.toml"), "--log", str(tmp_path / "log")]) == 0
+    assert read_bundle(tmp_path / "toy.bundle").manifest.domain["power"].max <= 40.0
 
 
 def test_a_guarded_log_gives_what_the_solver_has_seen(tap: BuildTap, drive: Drive, logs: Path) -> None:
