@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import DatasetError
-from surrogate_fmu.fmu.tap.reading import TapRun
+from surrogate_fmu.fmu.tap.reading import Array, TapRun
 from surrogate_fmu.variables import Causality, Variable
 
 _TOLERANCE = 1e-6  # of the step: masters sum floats
@@ -46,14 +47,16 @@ def dataset_of(runs: Sequence[TapRun], steps: int | None = None) -> tuple[Trajec
     values = [{name: value for name, value in run.parameters.items() if name != run.seed} for run in usable]
     changing = [name for name in values[0] if len({entry[name] for entry in values}) > 1]
     kept = tuple(v for v in first.variables if v.causality is not Causality.PARAMETER or v.name in changing)
+    inputs = np.array([run.inputs[:wanted] for run in usable])
+    parameters = np.array([[entry[name] for name in _names(kept)] for entry in values]).reshape(len(usable), len(_names(kept)))
     dataset = Trajectories(
         variables=kept,
         communication_step_size=step_size,
-        inputs=np.array([run.inputs[:wanted] for run in usable]),
-        parameters=np.array([[entry[name] for name in _names(kept)] for entry in values]).reshape(len(usable), len(_names(kept))),
+        inputs=inputs,
+        parameters=parameters,
         outputs=np.array([run.plant[: wanted + 1] for run in usable]),
         plant_seed=np.array([int(run.parameters.get(run.seed, 0)) for run in usable], np.int64),
-        schedule=np.arange(len(usable)),
+        schedule=_schedules(inputs, parameters),
         provenance={
             "tap": first.fmu,
             "logs": [run.path.name for run in usable],
@@ -61,6 +64,14 @@ def dataset_of(runs: Sequence[TapRun], steps: int | None = None) -> tuple[Trajec
         },
     )
     return dataset, left_out
+
+
+def _schedules(inputs: Array, parameters: Array) -> NDArray[np.int64]:
+    """(run,): equal numbers where inputs and parameters are equal."""
+    known: dict[bytes, int] = {}
+    return np.array(
+        [known.setdefault(i.tobytes() + p.tobytes(), len(known)) for i, p in zip(inputs, parameters, strict=True)], np.int64
+    )
 
 
 def _names(variables: Sequence[Variable]) -> list[str]:
