@@ -94,6 +94,26 @@ def test_a_guard_hands_over_and_gives_back(
         np.testing.assert_allclose(given, trajectory.values[:, columns], rtol=0.0, atol=0.5001 * 10.0**-decimals)
 
 
+@pytest.mark.parametrize("mode", [Mode.RECORD, Mode.GUARDED])
+def test_steps_that_are_taken_twice_count_once(
+    mode: Mode, fmi: FmiVersion, slow: dict[FmiVersion, Path], fast: Path, controller: BuildController, logs: Path, tmp_path: Path
+) -> None:
+    """A master that goes back to a saved state at every step."""
+    config = TapConfig(mode, inside=3)
+    tap = build_tap_fmu(slow[fmi], tmp_path / "tap.fmu", config, None if mode is Mode.RECORD else fast).path
+    system, found = system_of(tap, controller(fmi)), []
+    for variant in (system, system.with_rollback()):
+        found.append((FMPY.run(variant, tmp_path), logs_of(logs)))
+        for log in logs.iterdir():
+            log.unlink()
+    (once, first), (twice, second) = found
+    twice.assert_equal(once)
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(two.plant, one.plant)
+        np.testing.assert_array_equal(two.inputs, one.inputs)
+        assert [(h.communication_point, h.to) for h in two.handovers] == [(h.communication_point, h.to) for h in one.handovers]
+
+
 def test_the_solver_after_a_handover_is_the_bare_one_with_equal_inputs(
     slow: dict[FmiVersion, Path], fast: Path, controller: BuildController, logs: Path, tmp_path: Path
 ) -> None:

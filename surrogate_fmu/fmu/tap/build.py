@@ -4,6 +4,7 @@ import hashlib
 import json
 import keyword
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,8 @@ class Tap:
 def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | None = None) -> Tap:
     """Build a tap; equal FMUs, options and versions give equal bytes.
 
-    Its variables are the plant's: names, value references, types, causalities, units, start values, order. It cannot save its
-    state and has no derivatives, whatever the plant can.
+    Its variables are the plant's: names, value references, types, causalities, units, start values, order. It can save its
+    state, within one instance, where the FMUs inside can; it has no derivatives, whatever the plant has.
 
     Args:
         plant: FMU for co-simulation, FMI 2.0 or 3.0; the tap is of the same version.
@@ -75,10 +76,12 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     fmi = _version(tapped)
     _check_types(tapped, fmi)
     warnings: list[str] = []
+    can_save = bool(tapped.description.coSimulation.canGetAndSetFMUstate)
     if surrogate is not None:
         partner = CoSimulationFmu(surrogate)
         _version(partner)
         warnings = check_partner(tapped, partner, config)
+        can_save = can_save and bool(partner.description.coSimulation.canGetAndSetFMUstate)
     variables = tuple(
         variable_of(v)
         for v in tapped.description.modelVariables
@@ -86,15 +89,14 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     )
     seed = find_seed(tapped.variables, PlantSettings(), tapped.name)
     plan = TapPlan(tapped.name, config, variables, seed, "" if surrogate is None else surrogate.name)
-    return Tap(
-        _write(plan, plant, surrogate, tapped.description.coSimulation.modelIdentifier, fmi, path), fmi, plan, tuple(warnings)
-    )
+    inner = _members(plant, PLANT_FOLDER) | ({} if surrogate is None else _members(surrogate, SURROGATE_FOLDER))
+    identifier = tapped.description.coSimulation.modelIdentifier
+    return Tap(_write(plan, inner, identifier, fmi, can_save, path), fmi, plan, tuple(warnings))
 
 
-def _write(plan: TapPlan, plant: Path, surrogate: Path | None, identifier: str, fmi: FmiVersion, path: Path) -> Path:
+def _write(plan: TapPlan, inner: Mapping[str, bytes], identifier: str, fmi: FmiVersion, can_save: bool, path: Path) -> Path:
     runtime, version = wrapper_runtime(fmi), package_version()
     sources = import_closure([f"surrogate_fmu.{_SLAVE}", f"{PYTHON_SLAVES}.{runtime.wrapper.shell[0]}"])
-    inner = _members(plant, PLANT_FOLDER) | ({} if surrogate is None else _members(surrogate, SURROGATE_FOLDER))
     text = json.dumps(encode(plan), sort_keys=True)
     facts = [text, version] + [f"{name} {hashlib.sha256(content).hexdigest()}" for name, content in sorted(inner.items())]
     digest = digest_of(facts, sources, runtime)
@@ -104,11 +106,11 @@ def _write(plan: TapPlan, plant: Path, surrogate: Path | None, identifier: str, 
         raise BuildError(
             f"the plant's model identifier {identifier!r} is no identifier of C, as FMI wants it; export the plant again"
         )
-    description = tap_description(inner[f"resources/{PLANT_FOLDER}/{MODEL_DESCRIPTION}"], fmi, token, name, version)
+    description = tap_description(inner[f"resources/{PLANT_FOLDER}/{MODEL_DESCRIPTION}"], fmi, token, name, version, can_save)
     files = common_files(description, name, sources, runtime, package)
     files |= slave_module(package, runtime.wrapper, _SLAVE, "TapSlave", name, {"token": token})
     files[f"resources/{PLAN_FILE}"] = text.encode()
-    return write_fmu(files | inner, path)
+    return write_fmu({**files, **inner}, path)
 
 
 def _members(fmu: Path, folder: str) -> dict[str, bytes]:

@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 from surrogate_fmu.fmu.config import FmiVersion
 from surrogate_fmu.fmu.fmi2_xml import written
-from surrogate_fmu.fmu.model_description import LOG_CATEGORIES
+from surrogate_fmu.fmu.model_description import LOG_CATEGORIES, text_of
 
+_STATES = {FmiVersion.V2: "canGetAndSetFMUstate", FmiVersion.V3: "canGetAndSetFMUState"}
 _TOKENS = {FmiVersion.V2: "guid", FmiVersion.V3: "instantiationToken"}
 _OTHER_KINDS = ("ModelExchange", "ScheduledExecution")
 _AFTER_CATEGORIES = ("DefaultExperiment", "VendorAnnotations", "ModelVariables")
@@ -16,7 +17,6 @@ _ABILITIES: Mapping[FmiVersion, Mapping[str, str]] = {
     FmiVersion.V2: {
         "needsExecutionTool": "true",
         "canNotUseMemoryManagementFunctions": "true",
-        "canGetAndSetFMUstate": "false",
         "canSerializeFMUstate": "false",
         "providesDirectionalDerivative": "false",
         "canInterpolateInputs": "false",
@@ -25,7 +25,6 @@ _ABILITIES: Mapping[FmiVersion, Mapping[str, str]] = {
     },
     FmiVersion.V3: {
         "needsExecutionTool": "true",
-        "canGetAndSetFMUState": "false",
         "canSerializeFMUState": "false",
         "providesDirectionalDerivatives": "false",
         "providesAdjointDerivatives": "false",
@@ -39,7 +38,7 @@ _ABILITIES: Mapping[FmiVersion, Mapping[str, str]] = {
 }
 
 
-def tap_description(plant: bytes, fmi: FmiVersion, token: str, model_identifier: str, version: str) -> bytes:
+def tap_description(plant: bytes, fmi: FmiVersion, token: str, model_identifier: str, version: str, can_save: bool) -> bytes:
     """The description of the tap; variables, units, types, structure and default experiment are the plant's.
 
     Args:
@@ -48,6 +47,7 @@ def tap_description(plant: bytes, fmi: FmiVersion, token: str, model_identifier:
         token: GUID, or instantiation token, of the tap.
         model_identifier: name of the tap's libraries.
         version: of this package.
+        can_save: whether all FMUs inside can get and set their states.
     """
     for _, (prefix, uri) in ElementTree.iterparse(io.BytesIO(plant), ("start-ns",)):
         if not prefix.startswith("ns"):
@@ -61,7 +61,7 @@ def tap_description(plant: bytes, fmi: FmiVersion, token: str, model_identifier:
             root.remove(element)
     co_simulation = root.find("CoSimulation")
     assert co_simulation is not None
-    co_simulation.attrib.update({**_ABILITIES[fmi], "modelIdentifier": model_identifier})
+    co_simulation.attrib.update({**_ABILITIES[fmi], _STATES[fmi]: text_of(can_save), "modelIdentifier": model_identifier})
     for element in co_simulation.findall("SourceFiles"):
         co_simulation.remove(element)
     _add_categories(root)

@@ -108,6 +108,17 @@ class _Interval(NamedTuple):
     communication_step_size: float
 
 
+class GuardState(NamedTuple):
+    """Where a guard stands, without the two that it drives."""
+
+    leader: Leader
+    missed: tuple[Any, ...]
+    trusted_steps: int
+    reason: str
+    replayed: tuple[Replayed, ...]
+    replay_s: float
+
+
 class Guard(Generic[W]):
     """Drives both from the start of a run, when they are initialized.
 
@@ -196,6 +207,16 @@ class Guard(Generic[W]):
             end = communication_point + communication_step_size
             handovers.append(Handover(end, Leader.SURROGATE, f"trusted for {self._trusted_steps} steps in a row"))
         return Taken(Leader.PLANT, plant, surrogate, plant_s, surrogate_s, tuple(handovers), replayed, doubt)
+
+    def save(self) -> GuardState:
+        """Where it stands; plant and surrogate are saved by whoever has them."""
+        missed, replayed = tuple(self._missed), tuple(self._replayed)
+        return GuardState(self.leader, missed, self._trusted_steps, self._reason, replayed, self._replay_s)
+
+    def load(self, state: GuardState) -> None:
+        """Go back to where it stood, when plant and surrogate have."""
+        self.leader, missed, self._trusted_steps, self._reason, replayed, self._replay_s = state
+        self._missed, self._replayed = deque(missed), list(replayed)
 
     def _step_surrogate(self, interval: _Interval) -> tuple[Outputs | None, float, str]:
         if self._surrogate is None:

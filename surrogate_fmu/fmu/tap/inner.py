@@ -1,6 +1,7 @@
 """The plant's FMU inside a tap: values by the type and value reference that the master uses, and those that are logged by name."""
 
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,19 @@ class Write(NamedTuple):
     type: str
     references: tuple[int, ...]
     values: tuple[Any, ...]
+
+
+class SavedState:
+    """A state of an inner FMU; freed when it is collected, before its instance.
+
+    Args:
+        instance: that it is of.
+    """
+
+    def __init__(self, instance: FmuInstance) -> None:
+        self._instance = instance
+        self.handle: Any = instance.call(instance.fmu.getFMUstate)
+        weakref.finalize(self, instance.fmu.freeFMUstate, self.handle)
 
 
 class InnerFmu:
@@ -77,6 +91,14 @@ class InnerFmu:
     def terminate(self) -> None:
         """The run ends; values can still be read."""
         self._call(self._fmu.terminate)
+
+    def save(self) -> SavedState:
+        """Its state, for `load` of this instance."""
+        return SavedState(self._instance)
+
+    def load(self, state: SavedState) -> None:
+        """Go back to a state."""
+        self._call(self._fmu.setFMUstate, state.handle)
 
     def place(self, name: str) -> Place:
         """Where a variable is."""

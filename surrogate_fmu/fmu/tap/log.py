@@ -7,10 +7,12 @@ JSON Lines. The first line is the head, with the `format`, the variables and the
               "plant_s": s, "surrogate_s": s, "doubt": sentence}}
     {"replay": {"time": s, "plant": [...]}}
     {"handover": {"time": s, "to": "plant", "reason": sentence, "replayed_steps": n, "seconds": s}}
+    {"restore": {"rows": n}}
     {"end": {"time": s}}
 
 `time` is where a step begins, outputs are those at its end, inputs what was held over it. A replay completes a step above it
-that the surrogate led. Each line goes to the operating system at once: it outlives the process, not a loss of power.
+that the surrogate led. Each line goes to the operating system at once: it outlives the process, not a loss of power. After
+`restore`, where the master went back to an earlier state, the lines above it do not count but for the first n of those that did.
 """
 
 import json
@@ -60,12 +62,14 @@ class TapLog:
 
     Attributes:
         path: of the file.
+        rows: that count.
 
     Raises:
         OSError: it cannot be written; so do the methods.
     """
 
     def __init__(self, folder: Path, instance: str, plan: TapPlan) -> None:
+        self.rows = 0
         self.path, self._file = _new_file(folder, re.sub(r"[^\w.-]+", "_", instance) or "tap")
         weakref.finalize(self, os.close, self._file)  # with the instance
         self._write(
@@ -110,6 +114,11 @@ class TapLog:
             }
             self._write({"handover": row})
 
+    def restore(self, rows: int) -> None:
+        """The run goes on from where so many rows counted."""
+        self._write({"restore": {"rows": rows}})
+        self.rows = rows
+
     def end(self, time: float) -> None:
         """The run ends [s]."""
         self._write({"end": {"time": time}})
@@ -119,6 +128,7 @@ class TapLog:
         written = os.write(self._file, line)
         if written != len(line):
             raise OSError(f"{written} of {len(line)} bytes were written to {self.path}")
+        self.rows += 1
 
 
 def _new_file(folder: Path, stem: str) -> tuple[Path, int]:

@@ -9,7 +9,7 @@ from surrogate_fmu.errors import SurrogateError
 from surrogate_fmu.fmu.instance import Message
 from surrogate_fmu.fmu.interface import Role
 from surrogate_fmu.fmu.tap.guard import Outputs
-from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, InnerFmu, Place, Write
+from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, InnerFmu, Place, SavedState, Write
 from surrogate_fmu.fmu.tap.plan import TapPlan
 from surrogate_fmu.variables import Causality, with_causality
 
@@ -37,6 +37,16 @@ class _Target(NamedTuple):
     name: str
     place: Place | None
     start: Any
+
+
+class PartnerState(NamedTuple):
+    """A state of the surrogate's FMU, and what was doubtful."""
+
+    fmu: SavedState
+    refused: Mapping[str, str]
+    outside: str
+    lost: str
+    doubt: str
 
 
 class TappedSurrogate(InnerFmu):
@@ -105,6 +115,15 @@ class TappedSurrogate(InnerFmu):
         finally:
             self._heard.clear()
         return outputs
+
+    def save_all(self) -> PartnerState:
+        """The FMU's state and the doubts."""
+        return PartnerState(self.save(), dict(self._refused), self._outside, self._lost, self._doubt)
+
+    def load_all(self, state: PartnerState) -> None:
+        """Go back to a state."""
+        self.load(state.fmu)
+        self._refused, self._outside, self._lost, self._doubt = dict(state.refused), state.outside, state.lost, state.doubt
 
     def _lose(self, reason: str) -> None:
         self._lost = self._doubt = reason

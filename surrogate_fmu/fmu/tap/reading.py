@@ -140,7 +140,15 @@ def _rows(path: Path) -> list[Any]:
         except ValueError as error:
             if number < len(lines):
                 raise DatasetError(f"{path}, line {number}: {error}; the file was changed, leave it out") from error
-    return rows if all(isinstance(row, dict) for row in rows) else []
+    if not all(isinstance(row, dict) for row in rows):
+        return []
+    counting: list[Any] = []
+    for row in rows:
+        if "restore" in row:
+            del counting[row["restore"]["rows"] :]
+        else:
+            counting.append(row)
+    return counting
 
 
 def _with_replays(steps: Sequence[Mapping[str, Any]], replays: Sequence[Mapping[str, Any]]) -> list[Any]:

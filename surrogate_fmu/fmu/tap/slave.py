@@ -9,23 +9,38 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import fmpy  # noqa: F401  (named here, so that a host without it is told so)
 
-from surrogate_fmu.errors import CallOrderError, SessionError, SurrogateError
+from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError, SurrogateError
 from surrogate_fmu.fmu.instance import Message
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.tap.agreement import Agreement
-from surrogate_fmu.fmu.tap.guard import Guard, Leader, Outputs
-from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, Place, TappedPlant, Write
+from surrogate_fmu.fmu.tap.guard import Guard, GuardState, Leader, Outputs
+from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, Place, SavedState, TappedPlant, Write
 from surrogate_fmu.fmu.tap.log import TapLog, open_folder
-from surrogate_fmu.fmu.tap.partner import TappedSurrogate
+from surrogate_fmu.fmu.tap.partner import PartnerState, TappedSurrogate
 from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapPlan
 from surrogate_fmu.schema import decode
 from surrogate_fmu.variables import Causality, with_causality
+
+
+class _SavedTap(NamedTuple):
+    """A state of a tap."""
+
+    slave: "TapSlave"
+    plant: SavedState
+    surrogate: PartnerState | None
+    guard: GuardState | None
+    held: dict[Place, float]
+    given: dict[Place, Any]
+    refusals: dict[Place, SurrogateError]
+    time: float
+    has_stepped: bool
+    rows: int
 
 
 class TapSlave:
@@ -191,6 +206,46 @@ class TapSlave:
     def set_int64(self, vrs: list[int], values: list[int]) -> None:
         """FMI 3.0; enumerations too."""
         self._set("Int64", vrs, values)
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def _get_fmu_state(self) -> _SavedTap:
+        """Where everything stands; of this instance, and not to be serialized."""
+        try:
+            return _SavedTap(
+                self,
+                self._plant.save(),
+                None if self._surrogate is None else self._surrogate.save_all(),
+                None if self._guard is None else self._guard.save(),
+                dict(self._held),
+                dict(self._given),
+                dict(self._refusals),
+                self._time,
+                self._has_stepped,
+                0 if self._log is None else self._log.rows,
+            )
+        except Exception as error:
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
+
+    def _set_fmu_state(self, state: _SavedTap) -> None:
+        """Go back to it; the log goes on and says so."""
+        try:
+            if state.slave is not self:
+                raise SnapshotError(
+                    "the FMU state is one of another instance of this tap, or from before a reset; set one of this instance"
+                )
+            if (state.guard is None) is not (self._guard is None):
+                raise SnapshotError("the FMU state is from before the run started; reset the FMU instead")
+            self._plant.load(state.plant)
+            if self._surrogate is not None and state.surrogate is not None:
+                self._surrogate.load_all(state.surrogate)
+        except Exception as error:
+            raise fatal_refusal(error, self.prefix, self, self.log_queue) from None
+        if self._guard is not None and state.guard is not None:
+            self._guard.load(state.guard)
+        self._held, self._given, self._refusals = dict(state.held), dict(state.given), dict(state.refusals)
+        self._time, self._has_stepped = state.time, state.has_stepped
+        self._logged(lambda log: log.restore(state.rows))
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

@@ -86,6 +86,23 @@ def test_whoever_leads_gives_what_it_would_have_given_alone(values: list[float],
     assert caught_up == len(replayed) and (caught_up == behind or guard.leader is Leader.SURROGATE)
 
 
+@given(st.lists(st.tuples(st.floats(0.0, 2.0), st.booleans()), min_size=1, max_size=30), st.integers(1, 3))
+def test_a_step_that_is_taken_again_is_the_same_step(steps: list[tuple[float, bool]], steps_inside: int) -> None:
+    values = [value for value, _ in steps]
+    expected = drive(Guard(History(), Wary(), steps_inside, clock=lambda: 0.0), values)
+    plant, surrogate = History(), Wary()
+    guard = Guard(plant, surrogate, steps_inside, clock=lambda: 0.0)
+    for number, (value, twice) in enumerate(steps):
+        if twice:
+            state, kept = guard.save(), (list(plant.calls), list(surrogate.calls), surrogate.value, surrogate.doubt)
+            guard.write(2.0 - value)
+            guard.do_step(STEP * number, STEP)
+            guard.load(state)
+            plant.calls, surrogate.calls, surrogate.value, surrogate.doubt = kept
+        guard.write(value)
+        assert guard.do_step(STEP * number, STEP) == expected[number]
+
+
 def test_handovers_say_when_why_and_what_it_took() -> None:
     ticks = itertools.count()
     guard = Guard(History(), Wary(), 2, clock=lambda: float(next(ticks)))

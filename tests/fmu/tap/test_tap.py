@@ -19,7 +19,7 @@ from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import read_logs
 from surrogate_fmu.fmu.unpacked import UnpackedFmu
 from surrogate_fmu.variables import Causality
-from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run
+from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run, refusal_of
 
 Drive = Callable[..., Run]
 POWERS = [CALM, 20.0, -5.0, 30.0, CALM, 0.0, 15.0, 2.0]
@@ -43,7 +43,8 @@ def test_the_interface_is_the_plants(mode: Mode, plant: Path, tap: BuildTap) -> 
     before, after = (read_model_description(str(file)) for file in (plant, path))
     assert after.modelName == before.modelName
     assert after.guid != before.guid and after.coSimulation.modelIdentifier == "thermal_mass_tap"
-    assert not after.coSimulation.canGetAndSetFMUstate and not after.coSimulation.providesDirectionalDerivative
+    assert after.coSimulation.canGetAndSetFMUstate and not after.coSimulation.canSerializeFMUstate  # the C plant can, a tap cannot
+    assert not after.coSimulation.providesDirectionalDerivative
 
 
 def test_equal_builds_have_equal_bytes(tap: BuildTap) -> None:
@@ -143,6 +144,26 @@ def test_a_reset_is_a_fresh_instance(tap: BuildTap, logs: Path) -> None:
     first, second = read_logs([logs])
     np.testing.assert_array_equal(first.given, second.given)
     assert first.handovers[0].reason == second.handovers[0].reason
+
+
+def test_a_state_of_another_instance_is_refused(tap: BuildTap, logs: Path) -> None:
+    unpacked = UnpackedFmu(tap())
+    first, second = (FmuInstance(unpacked, name, messages_refuse=False) for name in ("first", "second"))
+    for instance in (first, second):
+        instance.call(instance.fmu.setupExperiment, None, 0.0)
+        before = instance.call(instance.fmu.getFMUstate)
+        instance.call(instance.fmu.enterInitializationMode)
+        instance.call(instance.fmu.exitInitializationMode)
+        assert "from before the run started; reset the FMU instead" in refusal_of(instance.call, instance.fmu.setFMUstate, before)
+        instance.fmu.freeFMUstate(before)
+    state = first.call(first.fmu.getFMUstate)
+    assert "the FMU state is one of another instance of this tap" in refusal_of(second.call, second.fmu.setFMUstate, state)
+    first.call(first.fmu.doStep, 0.0, 2.0)
+    first.call(first.fmu.setFMUstate, state)
+    first.call(first.fmu.doStep, 0.0, 2.0)
+    first.fmu.freeFMUstate(state)
+    first.free()
+    second.free()
 
 
 def test_arrays_are_recorded_around(field_fmu: Path, fmi: FmiVersion, tmp_path: Path, logs: Path) -> None:
