@@ -5,7 +5,6 @@ the plant does not take is told again at the next step, which is refused, until 
 """
 
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,10 +19,11 @@ from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.tap.agreement import Agreement
 from surrogate_fmu.fmu.tap.guard import Guard, GuardState, Leader, Outputs
-from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, Place, SavedState, TappedPlant, Write
+from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, Columns, Place, SavedState, TappedPlant, Write
 from surrogate_fmu.fmu.tap.log import TapLog, open_folder
 from surrogate_fmu.fmu.tap.partner import PartnerState, TappedSurrogate
 from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapPlan
+from surrogate_fmu.fmu.tap.value_calls import ValueCalls
 from surrogate_fmu.schema import decode
 from surrogate_fmu.variables import Causality, with_causality
 
@@ -43,7 +43,7 @@ class _SavedTap(NamedTuple):
     rows: int
 
 
-class TapSlave:
+class TapSlave(ValueCalls):
     """A tap; the generated slave module of an FMU joins it with a shell.
 
     Attributes:
@@ -148,64 +148,6 @@ class TapSlave:
         """The end of the run; values can still be read."""
         self._logged(lambda log: log.end(self._time))
         self._fatal(self._plant.terminate)
-
-    # -- values ----------------------------------------------------------------------------------------------------
-
-    def get_real(self, vrs: list[int]) -> list[float]:
-        """Values by value reference, as all below; NaN for one that the plant does not give."""
-        return self._get("Real", vrs, math.nan)
-
-    def get_integer(self, vrs: list[int]) -> list[int]:
-        """0 for one that the plant does not give."""
-        return self._get("Integer", vrs, 0)
-
-    def get_boolean(self, vrs: list[int]) -> list[bool]:
-        """False for one that the plant does not give."""
-        return self._get(BOOLEAN, vrs, False)
-
-    def get_string(self, vrs: list[int]) -> list[str]:
-        """Empty for one that the plant does not give."""
-        return self._get(STRING, vrs, "")
-
-    def get_float64(self, vrs: list[int]) -> list[float]:
-        """FMI 3.0."""
-        return self._get("Float64", vrs, math.nan)
-
-    def get_int32(self, vrs: list[int]) -> list[int]:
-        """FMI 3.0."""
-        return self._get("Int32", vrs, 0)
-
-    def get_int64(self, vrs: list[int]) -> list[int]:
-        """FMI 3.0."""
-        return self._get("Int64", vrs, 0)
-
-    def set_real(self, vrs: list[int], values: list[float]) -> None:
-        """Pass values on, as all below."""
-        self._set("Real", vrs, values)
-
-    def set_integer(self, vrs: list[int], values: list[int]) -> None:
-        """Integers and enumerations."""
-        self._set("Integer", vrs, values)
-
-    def set_boolean(self, vrs: list[int], values: list[bool]) -> None:
-        """Booleans."""
-        self._set(BOOLEAN, vrs, values)
-
-    def set_string(self, vrs: list[int], values: list[str]) -> None:
-        """Strings."""
-        self._set(STRING, vrs, values)
-
-    def set_float64(self, vrs: list[int], values: list[float]) -> None:
-        """FMI 3.0."""
-        self._set("Float64", vrs, values)
-
-    def set_int32(self, vrs: list[int], values: list[int]) -> None:
-        """FMI 3.0."""
-        self._set("Int32", vrs, values)
-
-    def set_int64(self, vrs: list[int], values: list[int]) -> None:
-        """FMI 3.0; enumerations too."""
-        self._set("Int64", vrs, values)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
