@@ -23,7 +23,6 @@ from tests.toy import STEP_SIZE
 OUTPUTS = ("temperature", "flow")
 SEED, START = 5, 291.0
 CALM, WILD = 10.0, 80.0  # powers inside and outside the surrogate's domain
-INTERFACE = ("power", "ambient_temperature")
 BuildTap = Callable[..., Path]
 
 
@@ -34,7 +33,7 @@ class Run:
     Attributes:
         outputs: (step + 1, output).
         messages: that it logged.
-        leaders: what `guard` could be told by: the values of inputs that were read back.
+        read_back: the power after each step.
     """
 
     outputs: np.ndarray

@@ -1,6 +1,7 @@
 """Taps of a plant in C, loaded by FMPy: the plant's interface, its numbers, and its surrogate beside and before it."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from fmpy import read_model_description
 from fmpy.validation import validate_fmu
 
+from surrogate_fmu.errors import SurrogateError
 from surrogate_fmu.fmu.config import FmiVersion
 from surrogate_fmu.fmu.instance import FmuInstance
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
@@ -144,6 +146,13 @@ def test_a_reset_is_a_fresh_instance(tap: BuildTap, logs: Path) -> None:
     first, second = read_logs([logs])
     np.testing.assert_array_equal(first.given, second.given)
     assert first.handovers[0].reason == second.handovers[0].reason
+
+
+def test_a_host_without_fmpy_is_told_so(tap: BuildTap, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = UnpackedFmu(tap(log="another-copy-of-the-code"))
+    monkeypatch.setitem(sys.modules, "fmpy", None)  # as good as not installed
+    with pytest.raises(SurrogateError, match="the FMU thermal_mass_tap needs 'fmpy' in the Python that the host loads; install it"):
+        FmuInstance(unpacked)
 
 
 def test_a_state_of_another_instance_is_refused(tap: BuildTap, logs: Path) -> None:
