@@ -1,7 +1,7 @@
 """What a tap answers to its master: calls are passed on to the plant, those of a run by way of the guard.
 
 The library of PythonFMU or PythonFMU3 calls the methods below; what becomes of errors is as `python.refusal` says, and a value that
-the plant does not take is told again at the next step, which is refused, until it takes one.
+the plant does not take is told again at the next step, which is refused, until it takes one (once, for an output).
 """
 
 import json
@@ -26,6 +26,8 @@ from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER
 from surrogate_fmu.fmu.tap.value_calls import ValueCalls
 from surrogate_fmu.schema import decode
 from surrogate_fmu.variables import Causality, with_causality
+
+_NEVER_SET = ("output", "independent", "calculatedParameter")
 
 
 class _SavedTap(NamedTuple):
@@ -89,6 +91,7 @@ class TapSlave(ValueCalls):
         self._held: dict[Place, float] = {}  # inputs
         self._given: dict[Place, Any] = {}  # what the master reads in place of the plant's values
         self._refusals: dict[Place, SurrogateError] = {}
+        self._settable = {self._plant.place(name) for name, v in self._plant.variables.items() if v.causality not in _NEVER_SET}
         self._guard: Guard[Write] | None = None
         self._log: TapLog | None = None
         self._time, self._has_stepped = 0.0, False
@@ -115,8 +118,7 @@ class TapSlave(ValueCalls):
     def do_step(self, current_time: float, step_size: float) -> bool:
         """Advance once; False when refused, with a message."""
         try:
-            for error in self._refusals.values():
-                raise error
+            self._raise_refusal()
             if self._guard is None:
                 raise CallOrderError(f"{self.prefix}DoStep is not allowed before the FMU is initialized: initialize first")
             if self.start_time is None and not self._has_stepped and current_time != self._time:
@@ -226,9 +228,15 @@ class TapSlave(ValueCalls):
             if self._guard is not None and self._guard.is_behind:
                 self._given[place] = value  # the plant gets it when it catches up
 
-    def _start_run(self) -> None:
-        for error in self._refusals.values():
+    def _raise_refusal(self) -> None:
+        """Raise the first write that was refused and not made good; one that never can be is forgotten with that."""
+        for place, error in self._refusals.items():
+            if place not in self._settable:
+                del self._refusals[place]
             raise error
+
+    def _start_run(self) -> None:
+        self._raise_refusal()
         self._plant.exit_initialization_mode()
         config = self._plan.config
         if self._surrogate is not None:

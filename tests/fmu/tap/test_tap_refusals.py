@@ -131,3 +131,7 @@ def test_a_value_that_the_plant_refuses_holds_the_step(tap: BuildTap, tmp_path: 
         instance.advance(0.0, 2.0)
     instance.set(power.type, [power.reference], [10.0])
     instance.advance(0.0, 2.0)
+    instance.set(power.type, [instance.place("temperature").reference], [300.0])  # an output, which can never be made good
+    with pytest.raises(SurrogateError, match="'temperature' is an output and cannot be set"):
+        instance.advance(2.0, 2.0)
+    instance.advance(2.0, 2.0)
