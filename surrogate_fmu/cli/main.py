@@ -18,6 +18,7 @@ VERBS = (
     "verify",
     "swap",
     "compare",
+    "tap",
     "diagnose",
     "calibrate",
     "serve",

@@ -11,6 +11,7 @@ from surrogate_fmu.variables import Causality, with_causality
 
 if TYPE_CHECKING:
     from surrogate_fmu.config import SurrogateConfig
+    from surrogate_fmu.dataset.trajectories import Trajectories
     from surrogate_fmu.plant.excitation import Schedule
     from surrogate_fmu.plant.record import Recording
 
@@ -211,7 +212,12 @@ def _tap(arguments: argparse.Namespace) -> int:
     target = folder / f"{arguments.component.rpartition('.')[2]}.nc"
     write_trajectories(runs, target)
     print(f"{target}: {len(runs)} runs of {runs.step_count} steps")
+    print_ranges(runs)
+    return 0
+
+
+def print_ranges(runs: "Trajectories") -> None:
+    """Where the inputs moved, as `distill --range` takes it."""
     for place, variable in enumerate(with_causality(runs.variables, Causality.INPUT)):
         values = runs.inputs[..., place]
         print(f"  {variable.name} moved from {values.min():.6g} to {values.max():.6g} {variable.unit}")
-    return 0

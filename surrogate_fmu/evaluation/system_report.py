@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from surrogate_fmu.evaluation.card import format_share
 from surrogate_fmu.evaluation.drawing import PLANT, SURROGATE, draw
 from surrogate_fmu.evaluation.report import render_page
@@ -13,6 +16,7 @@ from surrogate_fmu.ssp.compare import Comparison, SignalDifference
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Array = NDArray[np.float64]
 _DRAWN = 12
 
 
@@ -45,7 +49,12 @@ def write_comparison(comparison: Comparison, before: str, after: str, folder: Pa
         comparison=comparison,
         before=before,
         after=after,
-        figures=draw({signal.name: functools.partial(_picture, comparison, signal) for signal in drawn}),
+        figures=draw(
+            {
+                signal.name: functools.partial(draw_pair, signal.name, comparison.times, _pair(comparison, signal))
+                for signal in drawn
+            }
+        ),
         left_out=len(comparison.signals) - len(drawn),
         shares=[(before, _shares(comparison.seconds_before)), (after, _shares(comparison.seconds_after))],
     )
@@ -61,22 +70,31 @@ def _shares(seconds: Mapping[str, float]) -> dict[str, float]:
     return {path: value / total for path, value in seconds.items()}
 
 
-def _picture(comparison: Comparison, signal: SignalDifference) -> "Figure":
-    """One signal before and after, and the difference of the means."""
+def _pair(comparison: Comparison, signal: SignalDifference) -> dict[str, Array]:
+    return {"before": comparison.before[signal.name], "after": comparison.after[signal.name]}
+
+
+def draw_pair(title: str, times: Array, runs: Mapping[str, Array]) -> "Figure":
+    """One signal of the plant and of its surrogate, and the difference of the means.
+
+    Args:
+        title: of the picture.
+        times: (point,) [s].
+        runs: two arrays (run, point) by what they are called, the plant's first.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 3.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    runs = {"before": comparison.before[signal.name], "after": comparison.after[signal.name]}
     for (label, values), colour, line in zip(runs.items(), (PLANT, SURROGATE), ("-", "--"), strict=True):
-        upper.plot(comparison.times, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.4, label=label)
+        upper.plot(times, values.mean(axis=0), color=colour, linestyle=line, linewidth=1.4, label=label)
         if len(values) > 1:
             low, high = values.min(axis=0), values.max(axis=0)
-            upper.fill_between(comparison.times, low, high, color=colour, alpha=0.2, linewidth=0)
-    upper.set_title(signal.name)
+            upper.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
+    upper.set_title(title)
     upper.legend(ncols=2, fontsize=8)
-    difference = runs["after"].mean(axis=0) - runs["before"].mean(axis=0)
-    lower.plot(comparison.times, difference, color=SURROGATE, linewidth=1.0)
+    plant, surrogate = (values.mean(axis=0) for values in runs.values())
+    lower.plot(times, surrogate - plant, color=SURROGATE, linewidth=1.0)
     lower.set_ylabel("difference")
     lower.set_xlabel("time [s]")
     lower.ticklabel_format(axis="y", scilimits=(-3, 3))

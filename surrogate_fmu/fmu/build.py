@@ -1,8 +1,6 @@
 """Building FMUs that run in the host's Python, through the library of PythonFMU (FMI 2.0) or PythonFMU3 (FMI 3.0)."""
 
 import dataclasses
-import hashlib
-import importlib.metadata
 import inspect
 import json
 from collections.abc import Mapping, Sequence
@@ -14,66 +12,16 @@ from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.documentation import plant_page, surrogate_page
 from surrogate_fmu.fmu.interface import INTEGER_MAX, LONG_MAX, ensemble_statistics, surrogate_interface
-from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_plant, describe_surrogate
-from surrogate_fmu.fmu.package import MODEL_DESCRIPTION, write_fmu
-from surrogate_fmu.fmu.provenance import DISTRIBUTION, guid_of, license_texts, package_version
-from surrogate_fmu.fmu.vendoring import import_closure, renamed, vendored_files
+from surrogate_fmu.fmu.model_description import Capabilities, describe_plant, describe_surrogate
+from surrogate_fmu.fmu.package import write_fmu
+from surrogate_fmu.fmu.provenance import guid_of, package_version
+from surrogate_fmu.fmu.python_package import PYTHON_SLAVES, common_files, copy_name, digest_of, slave_module, wrapper_runtime
+from surrogate_fmu.fmu.vendoring import import_closure, renamed
 from surrogate_fmu.plant.protocol import load_plant
 
 SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "torch", "numpy")
 REMOTE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "grpcio", "protobuf", "numpy", "a service that runs")
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
-_SLAVES = "surrogate_fmu.fmu.python"
-_DIGITS = 12  # of the digest, in names inside the FMU
-
-
-@dataclass(frozen=True)
-class _Wrapper:
-    """The package whose library answers to the master.
-
-    Attributes:
-        package: name of the distribution and of the Python package.
-        platforms: suffix of a library by the name of its folder.
-        shell: module and class that the slave is joined with.
-        import_may_raise: whether an error of the slave module's import is told to the master; PythonFMU3 crashes on it.
-    """
-
-    package: str
-    platforms: Mapping[str, str]
-    shell: tuple[str, str]
-    import_may_raise: bool
-
-
-_RAISE_NOW = ["    raise ModuleNotFoundError(_text) from error"]
-_RAISE_LATER = [
-    "",
-    "    class _Absent:",
-    '        """Raises when it is made."""',
-    "",
-    "        def __init__(self, **_: object) -> None:",
-    "            raise ModuleNotFoundError(_text)",
-    "",
-    "    class _module:",
-    "        BundleSlave = RemoteSlave = _Absent",
-    "",
-    "    class _shell:",
-    "        Fmi3Slave = object",
-]
-_WRAPPERS = {
-    FmiVersion.V2: _Wrapper("pythonfmu", {"linux64": ".so", "win64": ".dll"}, ("fmi2_shell", "Fmi2Shell"), import_may_raise=True),
-    FmiVersion.V3: _Wrapper("pythonfmu3", {"x86_64-linux": ".so", "x86_64-windows": ".dll"}, ("fmi3_shell", "Fmi3Slave"), False),
-}
-
-
-@dataclass(frozen=True)
-class _Runtime:
-    """What that package contributes: its Python files and libraries by path inside the FMU, and its licence texts."""
-
-    wrapper: _Wrapper
-
-    python: Mapping[str, bytes]
-    libraries: Mapping[str, bytes]
-    licenses: Mapping[str, bytes]
 
 
 def build_python_fmu(
@@ -176,11 +124,11 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
         dataclasses.replace(config, model_identifier=name)  # the manifest's name is looked at as one that was given
     except ValueError as error:
         raise BuildError(str(error)) from error
-    runtime = _runtime(fmi)
-    sources = import_closure([f"surrogate_fmu.{slave.module}", f"{_SLAVES}.{runtime.wrapper.shell[0]}"])
+    runtime = wrapper_runtime(fmi)
+    sources = import_closure([f"surrogate_fmu.{slave.module}", f"{PYTHON_SLAVES}.{runtime.wrapper.shell[0]}"])
     attributes = {**slave.attributes, "external_latents": external_latents}
-    digest = _digest([bundle.digest, name, json.dumps(attributes, sort_keys=True), version], sources, runtime)
-    package = f"surrogate_fmu_{digest[:_DIGITS]}"
+    digest = digest_of([bundle.digest, name, json.dumps(attributes, sort_keys=True), version], sources, runtime)
+    package = copy_name(digest)
     statistics = ensemble_statistics(config.ensemble, config.quantiles)
     arrays = fmi is FmiVersion.V3
     seed_max = (LONG_MAX if arrays else INTEGER_MAX) - (config.ensemble - 1)  # member m has the seed + m
@@ -195,9 +143,9 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
         fmi=fmi,
         scalars=scalars,
     )
-    files = _common_files(description, sources, runtime, package)
+    files = common_files(description.to_xml(), description.model_identifier, sources, runtime, package)
     attributes["token"] = description.guid  # after the digest, which it is made of
-    files |= _slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
+    files |= slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
     files |= {f"resources/{name}": content for name, content in slave.resources.items()}
     files["documentation/index.html"] = surrogate_page(manifest, version, slave.host_needs, external_latents).encode()
     files["documentation/manifest.json"] = manifest.to_json().encode()
@@ -225,10 +173,11 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         raise BuildError(f"the plant's variables {arrays} are arrays; a plant FMU has scalars only, so give the plant scalars")
     file_name, _, class_name = plant_reference.partition(":")
     source = (folder / file_name).read_text("utf-8")
-    version, runtime = package_version(), _runtime(FmiVersion.V2)
-    sources = import_closure([f"{_SLAVES}.plant_slave", f"{_SLAVES}.{runtime.wrapper.shell[0]}"], [source])
-    digest = _digest([source, class_name, version], sources, runtime)
-    package, module = f"surrogate_fmu_{digest[:_DIGITS]}", f"plant_{digest[:_DIGITS]}"
+    version, runtime = package_version(), wrapper_runtime(FmiVersion.V2)
+    sources = import_closure([f"{PYTHON_SLAVES}.plant_slave", f"{PYTHON_SLAVES}.{runtime.wrapper.shell[0]}"], [source])
+    digest = digest_of([source, class_name, version], sources, runtime)
+    package = copy_name(digest)
+    module = package.replace("surrogate_fmu", "plant")
     text = inspect.getdoc(type(plant)) or ""
     description = describe_plant(
         class_name,
@@ -239,88 +188,10 @@ def build_plant_fmu(plant_reference: str, folder: Path, path: Path) -> Path:
         version,
         Capabilities(needs_execution_tool=True, can_get_and_set_state=False, can_serialize_state=False),
     )
-    files = _common_files(description, sources, runtime, package)
+    files = common_files(description.to_xml(), description.model_identifier, sources, runtime, package)
     attributes = {"plant_reference": f"{module}.py:{class_name}", "token": description.guid}
-    files |= _slave_module(package, runtime.wrapper, "fmu.python.plant_slave", "PlantSlave", class_name, attributes)
+    files |= slave_module(package, runtime.wrapper, "fmu.python.plant_slave", "PlantSlave", class_name, attributes)
     files[f"resources/{module}.py"] = renamed(source, package).encode()
     page = plant_page(class_name, text, plant.variables, plant.communication_step_size, version, PLANT_HOST_NEEDS)
     files["documentation/index.html"] = page.encode()
     return write_fmu(files, path)
-
-
-def _common_files(description: ModelDescription, sources: Mapping[str, str], runtime: _Runtime, package: str) -> dict[str, bytes]:
-    files = {MODEL_DESCRIPTION: description.to_xml()}
-    files |= {f"resources/{name}": content for name, content in vendored_files(sources, package).items()}
-    files |= {f"resources/{name}": content for name, content in runtime.python.items()}
-    for platform, content in runtime.libraries.items():
-        suffix = runtime.wrapper.platforms[platform]
-        files[f"binaries/{platform}/{description.model_identifier}{suffix}"] = content
-    licenses = {**license_texts(DISTRIBUTION), **runtime.licenses}
-    return files | {f"documentation/licenses/{name}": content for name, content in licenses.items()}
-
-
-def _slave_module(
-    package: str, wrapper: _Wrapper, module: str, base: str, class_name: str, attributes: Mapping[str, object]
-) -> dict[str, bytes]:
-    """The module that the library imports; that of PythonFMU executes it once more at every instantiation."""
-    shell_module, shell = wrapper.shell
-    name = f"slave_{package.rpartition('_')[2]}"
-    lines = [
-        f'"""The slave of {class_name}."""',
-        "",
-        "import ctypes as _ctypes",
-        "from pathlib import Path as _Path",
-        "",
-        f"from {package}.fmu.python.interpreter_end import end_interpreter_first as _end_interpreter_first",
-        "",
-        "try:",
-        f"    from {package}.{module.rpartition('.')[0]} import {module.rpartition('.')[2]} as _module",
-        f"    from {package}.fmu.python import {shell_module} as _shell",
-        "except ModuleNotFoundError as error:",
-        f"    _end_interpreter_first(_Path(__file__).parent, {class_name!r})",
-        f'    _text = f"the FMU {class_name} needs {{error.name!r}} in the Python that the host loads; install it there"',
-        *(_RAISE_NOW if wrapper.import_may_raise else _RAISE_LATER),
-        "",
-        "",
-        f"class {class_name}(_module.{base}, _shell.{shell}):",
-        f'    """{class_name} for {wrapper.package}."""',
-        "",
-        *(f"    {key} = {value!r}" for key, value in attributes.items()),
-        "",
-        "",
-        "# At every instantiation PythonFMU drops a reference to this module's globals that it does not own.",
-        "_ctypes.pythonapi.Py_IncRef(_ctypes.py_object(globals()))",
-        "",
-    ]
-    return {f"resources/{name}.py": "\n".join(lines).encode(), "resources/slavemodule.txt": name.encode()}
-
-
-def _runtime(fmi: FmiVersion) -> _Runtime:
-    """The wrapper as it is installed; an FMU in this process may have put its own copy into `sys.modules`."""
-    wrapper = _WRAPPERS[fmi]
-    name = wrapper.package
-    try:
-        distribution = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError as error:
-        raise BuildError(f"{name} is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
-    folder = Path(str(distribution.locate_file(name)))
-    python = {f"{name}/{file.name}": file.read_bytes() for file in sorted(folder.glob("*.py"))}
-    libraries = {}
-    for platform, suffix in wrapper.platforms.items():
-        for file in sorted((folder / "resources" / "binaries" / platform).glob(f"*{suffix}")):
-            libraries[platform] = file.read_bytes()
-    if not python or not libraries:
-        raise BuildError(f"{name} {distribution.version} lacks its libraries; install its wheel: pip install {name}")
-    return _Runtime(wrapper, python, libraries, license_texts(name))
-
-
-def _digest(facts: Sequence[str], sources: Mapping[str, str], runtime: _Runtime) -> str:
-    """SHA-256 over all that the FMU is made of."""
-    total = hashlib.sha256()
-    parts: list[tuple[str, bytes]] = [("fact", fact.encode()) for fact in facts]
-    parts += [(name, source.encode()) for name, source in sorted(sources.items())]
-    for files in (runtime.python, runtime.libraries):
-        parts += sorted(files.items())
-    for name, content in parts:
-        total.update(f"{name} {len(content)}\n".encode() + content)
-    return total.hexdigest()

@@ -12,15 +12,25 @@ from surrogate_fmu.errors import BuildError, SessionError
 from surrogate_fmu.fmu.unpacked import UnpackedFmu
 
 try:
+    from fmpy import calloc, free
     from fmpy.fmi1 import FMICallException
-    from fmpy.fmi2 import FMU2Slave, fmi2CallbackFunctions, fmi2CallbackLoggerTYPE, fmi2Error
+    from fmpy.fmi2 import (
+        FMU2Slave,
+        fmi2CallbackAllocateMemoryTYPE,
+        fmi2CallbackFreeMemoryTYPE,
+        fmi2CallbackFunctions,
+        fmi2CallbackLoggerTYPE,
+        fmi2Error,
+    )
 
     from surrogate_fmu.fmu.fmi3_slave import Fmi3Slave
 except ModuleNotFoundError as error:
     raise BuildError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
 
 _KEPT_MESSAGES = 1000
-_loading = threading.Lock()  # loading and unloading a library from several threads at once is not safe everywhere
+# Loading and unloading a library from several threads at once is not safe everywhere; in one thread the collector may free an
+# instance while another one is made.
+_loading = threading.RLock()
 
 
 class Message(NamedTuple):
@@ -34,6 +44,12 @@ class Message(NamedTuple):
 class FmuInstance:
     """An instantiated co-simulation FMU, FMI 2.0 or 3.0; freed when it is closed, collected, or the process ends.
 
+    Args:
+        unpacked: its files.
+        name: of the instance; None takes that of the model.
+        messages_refuse: whether a message of an error is a refusal, as it is with a surrogate; else the status alone is one.
+        on_message: called with each message.
+
     Attributes:
         fmu: FMPy's object, whose methods go through `call`; an FMI 3.0 one has the names of FMI 2.0.
         log: the last thousand messages.
@@ -42,7 +58,13 @@ class FmuInstance:
         SessionError: the FMU cannot be instantiated; the message is the FMU's own.
     """
 
-    def __init__(self, unpacked: UnpackedFmu) -> None:
+    def __init__(
+        self,
+        unpacked: UnpackedFmu,
+        name: str | None = None,
+        messages_refuse: bool = True,
+        on_message: Callable[[Message], object] | None = None,
+    ) -> None:
         description = unpacked.description
         log: deque[Message] = deque(maxlen=_KEPT_MESSAGES)
         recent: list[Message] = []
@@ -51,9 +73,11 @@ class FmuInstance:
             message = Message(status, (category or b"").decode(), sentence)
             log.append(message)
             recent.append(message)
+            if on_message is not None:
+                on_message(message)
 
         arguments = {
-            "instanceName": description.modelName,
+            "instanceName": name or description.modelName,
             "guid": description.guid,
             "unzipDirectory": str(unpacked.folder.resolve()),
             "modelIdentifier": description.coSimulation.modelIdentifier,
@@ -72,6 +96,7 @@ class FmuInstance:
         self.fmu: Any = fmu
         self.log = log
         self._recent = recent
+        self._messages_refuse = messages_refuse
         self._finalizer = weakref.finalize(self, _free, fmu)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -86,7 +111,7 @@ class FmuInstance:
             result = function(*arguments)
         except FMICallException as error:
             raise _refusal(recent, f"{error.function} was refused with status {error.status}") from None
-        if recent and any(message.status >= fmi2Error for message in recent):
+        if recent and self._messages_refuse and any(message.status >= fmi2Error for message in recent):
             raise _refusal(recent, "the FMU logged an error")
         return result
 
@@ -107,6 +132,8 @@ def _fmi2_callbacks(take_message: Callable[[int, bytes | None, str], None]) -> A
 
     callbacks = fmi2CallbackFunctions()
     callbacks.logger = fmi2CallbackLoggerTYPE(log)
+    callbacks.allocateMemory = fmi2CallbackAllocateMemoryTYPE(calloc)  # some will not start without
+    callbacks.freeMemory = fmi2CallbackFreeMemoryTYPE(free)
     return callbacks
 
 

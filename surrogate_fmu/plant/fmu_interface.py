@@ -12,7 +12,8 @@ from surrogate_fmu.units import parse_unit
 from surrogate_fmu.variables import Causality, Variable
 
 _INTEGERS = {"Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64"}
-_NUMERIC = {"Real", "Float32", "Float64", "Boolean", "Enumeration"} | _INTEGERS
+NUMERIC = frozenset({"Real", "Float32", "Float64", "Boolean", "Enumeration"}) | _INTEGERS
+"""Types of FMI 2.0 and 3.0 that are numbers."""
 _SEED = re.compile(r"(?:.*[._])?(?:random_?)?seed", re.IGNORECASE)
 _SHOWN = 12  # names in a message
 
@@ -61,9 +62,9 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
     for other in settings.values:
         _find(known, other, ("input", "parameter", "structuralParameter"), "input or parameter", name)
     return FmuInterface(
-        tuple(_variable(v) for v in description.modelVariables if v.name in modelled),
+        tuple(variable_of(v) for v in description.modelVariables if v.name in modelled),
         dict(settings.values),
-        _find_seed(known, settings, name),
+        find_seed(known, settings, name),
         _step_size(description, settings, name),
         tuple(_left_out(description, modelled)),
     )
@@ -72,11 +73,11 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
 def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str, ...], kind: str, fmu: str) -> list[Any]:
     if names:
         return [_find(known, name, causalities, kind, fmu) for name in names]
-    return [v for v in known.values() if v.causality in causalities and v.type in _NUMERIC and not v.dimensions]
+    return [v for v in known.values() if v.causality in causalities and v.type in NUMERIC and not v.dimensions]
 
 
-def _find(known: dict[str, Any], name: str, causalities: tuple[str, ...], kind: str, fmu: str) -> Any:
-    there = [v.name for v in known.values() if v.causality in causalities and v.type in _NUMERIC]
+def _find(known: Mapping[str, Any], name: str, causalities: tuple[str, ...], kind: str, fmu: str) -> Any:
+    there = [v.name for v in known.values() if v.causality in causalities and v.type in NUMERIC]
     if name not in there:
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
         raise ConfigError(f"{fmu} has no numeric {kind} {name!r}; it has {', '.join(there[:_SHOWN]) or 'none'}{more}")
@@ -85,7 +86,8 @@ def _find(known: dict[str, Any], name: str, causalities: tuple[str, ...], kind: 
     return known[name]
 
 
-def _find_seed(known: dict[str, Any], settings: PlantSettings, name: str) -> str:
+def find_seed(known: Mapping[str, Any], settings: PlantSettings, name: str) -> str:
+    """Name of the parameter that takes the plant seed: the one that is set, or one that is called so; empty where there is none."""
     if settings.seed:
         return str(_find(known, settings.seed, ("parameter",), "parameter", name).name)
     for variable in known.values():
@@ -107,7 +109,8 @@ def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
     return given
 
 
-def _variable(variable: Any) -> Variable:
+def variable_of(variable: Any) -> Variable:
+    """A numeric scalar of FMPy's model description; an input, an output, or what is set before a run."""
     causality = {"input": Causality.INPUT, "output": Causality.OUTPUT}.get(variable.causality, Causality.PARAMETER)
     low, high = (_number(value) for value in (variable.min, variable.max))
     if low is not None and high is not None and low >= high:
@@ -153,7 +156,7 @@ def _left_out(description: Any, modelled: set[str]) -> list[str]:
     for variable in description.modelVariables:
         if variable.name in modelled or variable.causality not in ("input", "output"):
             continue
-        why = "is no number" if variable.type not in _NUMERIC else "is an array" if variable.dimensions else "was not chosen"
+        why = "is no number" if variable.type not in NUMERIC else "is an array" if variable.dimensions else "was not chosen"
         sentences.append(f"{variable.causality} {variable.name} {why}")
     co_simulation = description.coSimulation
     if getattr(co_simulation, "hasEventMode", False):

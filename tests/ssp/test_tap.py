@@ -8,10 +8,16 @@ import pytest
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.dataset.store import read_trajectories
 from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.fmu.tap.build import build_tap_fmu
+from surrogate_fmu.fmu.tap.plan import LOG_VARIABLE, Mode, TapConfig
+from surrogate_fmu.fmu.tap.reading import read_logs
 from surrogate_fmu.plant.run import simulate
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
+from surrogate_fmu.ssp.compare import compare
+from surrogate_fmu.ssp.swap import swap
 from surrogate_fmu.ssp.tap import record_in_system
+from surrogate_fmu.variables import Causality
 from tests.ssp.conftest import FACTOR, OFFSET, START
 from tests.ssp.systems import component, connector, system, write_ssp
 from tests.toy import STEP_SIZE
@@ -35,6 +41,22 @@ def test_what_it_gets_and_gives_is_recorded(
         alone = simulate(plant, seed, {}, {"power": runs.inputs[run, :, 0]})
         np.testing.assert_array_equal(alone[1:], runs.outputs[run, 1:])
     assert np.abs(runs.outputs[0] - runs.outputs[1]).max() > 0.01
+
+
+def test_a_tap_stands_in_the_place_of_a_component(
+    house: Path, heaters: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both heaters are surrogates, the plant too: what every surrogate has means the same in both."""
+    monkeypatch.setenv(LOG_VARIABLE, str(tmp_path / "logs"))
+    config = TapConfig(Mode.GUARDED)
+    tap = build_tap_fmu(heaters["slow"], tmp_path / "Tap.fmu", config, heaters["fast"])
+    assert tap.warnings == ()
+    swap(house, "heater", tap.path, tmp_path / "tapped.ssp")
+    result = compare(house, tmp_path / "tapped.ssp", STEP_SIZE)
+    assert [signal.largest for signal in result.signals] == [0.0, 0.0, 0.0]  # one law in two FMUs, whoever leads
+    (run,) = read_logs([tmp_path / "logs"])
+    assert (run.step_count, run.parameters["seed"]) == (12, 1.0)
+    assert not run.plant_leads.any() and run.given[:, run.names(Causality.OUTPUT).index("in_domain")].all()
 
 
 def test_what_cannot_be_tapped_is_refused(house: Path, heaters: dict[str, Path], tmp_path: Path) -> None:
