@@ -50,7 +50,7 @@ def skewed() -> Case:
         level = random.uniform(0.0, 1.0, count)
         path = [level]
         for k in range(steps):
-            opened = 1.0 / (1.0 + np.exp(-60.0 * (inflow[:, k] * valve[:, k] - 0.7)))
+            opened = 1.0 / (1.0 + np.exp(-25.0 * (inflow[:, k] * valve[:, k] - 0.7)))
             level = level + 0.1 * (inflow[:, k] - level) - 0.5 * opened * level
             path.append(level)
         return Trajectories(
@@ -59,10 +59,11 @@ def skewed() -> Case:
         )  # fmt: skip
 
     config = TrainingConfig(
-        objective=Objective.TERMS, terms=(TermConfig("mean-error", options={"members": 1}),), updates=800, validations=4,
-        window_steps=(6, 12), energy=EnergyConfig(), generator=GeneratorConfig(0, 0, 8, 48, ("level_start",)),
+        objective=Objective.TERMS, terms=(TermConfig("mean-error", options={"members": 1}),), updates=2500, validations=5,
+        batch_size=24, window_steps=(6, 12), learning_rate=4e-3, energy=EnergyConfig(),
+        generator=GeneratorConfig(0, 0, 4, 32, ("level_start",)),
     )  # fmt: skip
-    return runs(1600, 1), runs(200, 2), config, RoundsConfig(updates=400), 300
+    return runs(800, 1), runs(200, 2), config, RoundsConfig(first_share=0.12, first=12, updates=1200), 96
 
 
 def cell() -> Case:
