@@ -2,8 +2,9 @@
 
 python benchmarks/swap/cell.py [--runs 3]
 
-The charger, constant current up to 4.1 V and derated from 303 to 318 K, is a native FMU of this project; both systems run in its
-own master, 360 steps of 10 s. It prints what `surrogate-fmu compare` prints: errors, spread, wall time of the component and the whole.
+The charger, constant current up to 4.1 V and derated from 303 to 318 K, is a native FMU of this project; both systems run in
+its own master, 360 steps of 10 s. It prints what `surrogate-fmu compare` prints: errors, spread, wall time of the component and
+the whole.
 """
 
 import argparse
