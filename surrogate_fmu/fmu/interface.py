@@ -2,17 +2,30 @@
 
 FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1; with FMI 3.0 it stays an array. The
 variables of the manifest come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these
-whose name the manifest uses already is called `surrogate.<name>`.
+whose name the manifest uses already is called `surrogate.<name>`. Where the surrogate stands for the FMU of a plant, its face says
+what else there is, and the order.
 """
 
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
-from surrogate_fmu.variables import Causality, Initial, Variability, Variable, scalar_names
+from surrogate_fmu.variables import (
+    FMI3_RANGES,
+    Causality,
+    EnumerationItem,
+    Initial,
+    PlantUnit,
+    Variability,
+    Variable,
+    VariableType,
+    scalar_names,
+)
 
 INTEGER_MAX = 2**31 - 1  # fmi2Integer
 LONG_MAX = 2**63 - 1  # fmi3Int64
@@ -28,6 +41,14 @@ class Kind(Enum):
     ENUMERATION = "Enumeration"
 
 
+KINDS = {
+    VariableType.REAL: Kind.REAL,
+    VariableType.INTEGER: Kind.INTEGER,
+    VariableType.BOOLEAN: Kind.BOOLEAN,
+    VariableType.ENUMERATION: Kind.ENUMERATION,
+}
+
+
 class Role(StrEnum):
     """What a scalar that is not in the manifest is for; the value is its name."""
 
@@ -40,6 +61,8 @@ class Role(StrEnum):
     LATENT = "z"
     STATISTIC = "statistic"
     """Over the members of an ensemble; its name is `<output>.<statistic>`."""
+    KEPT = "kept"
+    """A variable of the plant that is not modelled; its name is the plant's."""
 
 
 # Values of the enumerations, in their order; FMI counts them from 1.
@@ -57,7 +80,10 @@ class Scalar:
         start: of every element; None for outputs.
         shape: of an array; () for a scalar.
         relative: a difference, which the offset of its unit does not touch.
-        offset: place of its first element in x, y or z, or among the statistics, each of which is as large as y.
+        offset: place of its first element in x, y or z, or among the statistics, each of which is as large as y, or those kept.
+        items, type_name: of an enumeration of the plant.
+        fmi3_type: in FMI 3.0, where it is not that of its kind.
+        plant_unit: as in `Variable`.
     """
 
     name: str
@@ -78,6 +104,10 @@ class Scalar:
     shape: tuple[int, ...] = ()
     relative: bool = False
     offset: int = 0
+    items: tuple[EnumerationItem, ...] = ()
+    type_name: str | None = None
+    fmi3_type: str | None = None
+    plant_unit: PlantUnit | None = None
 
     @property
     def size(self) -> int:
@@ -110,11 +140,41 @@ def surrogate_interface(
     extras = _surrogate_extras(manifest, external_latents, arrays, seed_max)
     for number, (statistic, relative) in enumerate((statistics or {}).items()):
         for variable in manifest.outputs:
-            of = replace(variable, name=f"{variable.name}.{statistic}", value_reference=None)
+            of = _statistic(variable, statistic)
             text = f"{statistic} of {variable.name} over the members"
             for scalar in _scalars_of(of, arrays, number * manifest.output_dim + offsets[variable.name]):
                 extras.append(replace(scalar, variable=None, role=Role.STATISTIC, description=text, relative=relative))
-    return _numbered(manifest.variables, own, extras)
+    if manifest.face is not None:
+        own, extras = _with_face(manifest.face, own, extras, arrays)
+    return _numbered(manifest.variables, own, extras, manifest.face, arrays)
+
+
+def _statistic(variable: Variable, statistic: str) -> Variable:
+    """A real one, whatever the output is."""
+    name = f"{variable.name}.{statistic}"
+    if variable.type is VariableType.REAL:
+        return replace(variable, name=name, value_reference=None)
+    return Variable(name, variable.causality, shape=variable.shape)
+
+
+def _with_face(face: Face, own: list[Scalar], extras: list[Scalar], third: bool) -> tuple[list[Scalar], list[Scalar]]:
+    """With what the plant's FMU has besides, in its order; its seed takes the place of the surrogate's."""
+    kept = [
+        replace(scalar, variable=None, role=Role.KEPT)
+        for offset, variable in enumerate(face.kept)
+        for scalar in _scalars_of(variable, offset=offset)
+    ]
+    seeds = []
+    if face.seed is not None:
+        (declared,) = _scalars_of(face.seed)
+        largest = [int(scalar.max or 0) for scalar in extras if scalar.role is Role.SEED]
+        extras = [scalar for scalar in extras if scalar.role is not Role.SEED]
+        seed_max = min(int(face.seed.limits[1]), *largest) if third else largest[0]
+        start = declared.start if isinstance(declared.start, int) and 0 <= declared.start <= seed_max else 0
+        seed = replace(_seed("", seed_max), name=declared.name, description=declared.description, start=start)
+        seeds = [replace(seed, value_reference=declared.value_reference, fmi3_type=declared.fmi3_type)]
+    places = {name: place for place, name in enumerate(face.order)}
+    return sorted([*own, *kept, *seeds], key=lambda s: places.get(s.variable or s.name, len(places))), extras
 
 
 def ensemble_statistics(members: int, quantiles: Sequence[float]) -> dict[str, bool]:
@@ -136,44 +196,107 @@ def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     return _numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 
-def _numbered(variables: Sequence[Variable], own: Iterable[Scalar], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:
+def _numbered(
+    variables: Sequence[Variable], own: Iterable[Scalar], extras: Iterable[Scalar], face: Face | None = None, third: bool = False
+) -> tuple[Scalar, ...]:
     """Give every scalar a value reference: the variable's own where it has one that is free, else the next free number.
 
-    An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it.
+    An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it;
+    those of a plant's FMU stay as they are: in FMI 2 one for each way of access, or for several names of one quantity.
     """
     listed = list(own)
     names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
+    names |= set(() if face is None else face.taken)
     for extra in extras:
         listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
-    taken: set[int] = set()
+    shared = face is not None and not third
+    taken: dict[tuple[int, int], Scalar] = {}
     for position, scalar in enumerate(listed):
-        if scalar.value_reference in taken:
+        place = access(scalar) if shared else 0, scalar.value_reference
+        other = taken.get(place)
+        if other is not None and not (shared and Causality.OUTPUT in (scalar.causality, other.causality)):
             listed[position] = replace(scalar, value_reference=-1)
-        taken.add(listed[position].value_reference)
-    free = (number for number in itertools.count() if number not in taken)
+        elif other is None:
+            taken[place] = scalar
+    used = {reference for _, reference in taken}
+    if face is not None and third and face.time_reference is not None:
+        used.add(face.time_reference)
+    free = (number for number in itertools.count(0 if face is None else face.free_reference) if number not in used)
     return tuple(s if s.value_reference >= 0 else replace(s, value_reference=next(free)) for s in listed)
+
+
+_ACCESS = (Kind.REAL, Kind.INTEGER, Kind.BOOLEAN, Kind.STRING)
+
+
+def access(scalar: Scalar) -> int:
+    """Which pair of FMI 2's functions reads and writes it: the place of its kind, enumerations being integers."""
+    return _ACCESS.index(Kind.INTEGER if scalar.kind is Kind.ENUMERATION else scalar.kind)
+
+
+def answering(scalars: Iterable[Scalar]) -> tuple[Scalar, ...]:
+    """The scalars that answer: of several with one value reference and access, that which can be set, else the first."""
+    chosen: dict[tuple[int, int], Scalar] = {}
+    for scalar in scalars:
+        place = access(scalar), scalar.value_reference
+        if place not in chosen or scalar.causality is not Causality.OUTPUT:
+            chosen[place] = scalar
+    return tuple(chosen.values())
+
+
+def set_apart(scalars: Iterable[Scalar]) -> tuple[tuple[Scalar, ...], dict[Kind, int]]:
+    """The scalars that answer, with references that no two of them share, and what a reference has more than FMI's, by kind."""
+    chosen = answering(scalars)
+    if len({scalar.value_reference for scalar in chosen}) == len(chosen):
+        return chosen, dict.fromkeys(Kind, 0)
+    apart = tuple(replace(scalar, value_reference=scalar.value_reference + (access(scalar) << 32)) for scalar in chosen)
+    return apart, {kind: _ACCESS.index(kind) << 32 for kind in _ACCESS}
+
+
+def number_limits(scalar: Scalar) -> tuple[float, float]:
+    """The smallest and the largest value that a number may be set to; the largest floats where a real one has no bound."""
+    low, high = -sys.float_info.max, sys.float_info.max
+    if scalar.kind is Kind.BOOLEAN:
+        return 0, 1
+    if scalar.kind is Kind.ENUMERATION and scalar.items:
+        low, high = min(item.value for item in scalar.items), max(item.value for item in scalar.items)
+    elif scalar.kind is Kind.INTEGER and scalar.role is not Role.SEED:
+        low, high = FMI3_RANGES[scalar.fmi3_type or "Int32"]
+    return max(low, low if scalar.min is None else scalar.min), min(high, high if scalar.max is None else scalar.max)
+
+
+def gapped_items(scalar: Scalar) -> tuple[int, ...]:
+    """Rising values of an enumeration of the plant that leaves some out; nothing for others."""
+    values = sorted(item.value for item in scalar.items)
+    return tuple(values) if values and values != list(range(values[0], values[-1] + 1)) else ()
 
 
 def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> list[Scalar]:
     assert variable.variability is not None
     names = [variable.name] if arrays else scalar_names(variable)
+    real = variable.type is VariableType.REAL
+    number = float if real else bool if variable.type is VariableType.BOOLEAN else int
+    start, low, high = (None if value is None else number(value) for value in (variable.start, variable.min, variable.max))
     scalars = [
         Scalar(
             name,
-            Kind.REAL,
+            KINDS[variable.type],
             variable.causality,
             variable.variability,
             variable.initial,
-            variable.start,
+            start,
             variable.description,
-            variable.unit,
+            variable.unit if real else None,
             variable.display_unit,
-            variable.min,
-            variable.max,
-            variable.nominal,
+            low,
+            high,
+            variable.nominal if real else None,
             variable.name,
             shape=variable.shape if arrays else (),
             offset=offset + place,
+            items=variable.items,
+            type_name=(variable.type_name or f"{variable.name}.type") if variable.items else None,
+            fmi3_type=variable.fmi3_type or ("Int32" if variable.type is VariableType.INTEGER else None),
+            plant_unit=variable.plant_unit,
         )
         for place, name in enumerate(names)
     ]

@@ -1,5 +1,6 @@
 """One instance of any co-simulation FMU, FMI 2.0 or 3.0, in FMPy, with its variables by name."""
 
+import math
 import shutil
 import tempfile
 import weakref
@@ -37,6 +38,7 @@ class CoSimulationFmu:
         name: of the file.
         description: FMPy's model description.
         variables: FMPy's variables, by name.
+        has_terminals: whether it groups variables to terminals (FMI 3.0.2, section 2.4.9).
 
     Raises:
         ConfigError: there is no such FMU, it is for model exchange only, or it has no binary for this machine.
@@ -59,6 +61,7 @@ class CoSimulationFmu:
                 "record it where it runs, or export it for this platform"
             )
         self.variables = {variable.name: variable for variable in self.description.modelVariables}
+        self.has_terminals = (self._folder / "terminalsAndIcons" / "terminalsAndIcons.xml").is_file()
         self._third = str(self.description.fmiVersion).startswith("3")
         self._log: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         self._fmu: Any = None
@@ -88,9 +91,9 @@ class CoSimulationFmu:
         variable = self.variables[name]
         number: Any = float(value)
         if variable.type == "Boolean":
-            number = value > 0.5
+            number = value >= 0.5
         elif variable.type in _INTEGERS or variable.type == "Enumeration":
-            number = round(value)
+            number = math.floor(value + 0.5)
         setter = getattr(self._fmu, f"set{self._access(variable.type)}")
         self._call(f"setting {name}", setter, [variable.valueReference], [number])
 

@@ -67,4 +67,4 @@ class PlantSlave(Slave):
             raise
 
     def _value(self, name: str) -> float:
-        return self._table.reals[self._table.elements[name][0]]
+        return self._table.number(name)
