@@ -150,7 +150,7 @@ class Variable:
         if self.fmi3_type is not None and FMI3_TYPES.get(self.fmi3_type) is not self.type:
             fitting = [name for name, kind in FMI3_TYPES.items() if kind is self.type]
             raise ValueError(
-                f"variable {self.name!r}: {self.fmi3_type!r} is no FMI 3.0 type of an {self.type} variable; "
+                f"variable {self.name!r}: {self.fmi3_type!r} is no FMI 3.0 type of a variable of the type {self.type}; "
                 + (f"use one of {', '.join(fitting)}" if fitting else "leave fmi3_type out")
             )
         if (self.type is VariableType.ENUMERATION) != bool(self.items):
@@ -164,8 +164,8 @@ class Variable:
                 raise ValueError(f"variable {self.name!r}: names and values of enumeration items must differ")
         if self.unit != "1" or self.variability is Variability.CONTINUOUS:
             raise ValueError(
-                f"variable {self.name!r}: an {self.type} has no unit and is not continuous, got {self.unit!r} and "
-                f"{self.variability}; use the type real, or leave both out"
+                f"variable {self.name!r}: a variable of the type {self.type} has no unit and is not continuous, got "
+                f"{self.unit!r} and {self.variability}; use the type real, or leave both out"
             )
         allowed = {VariableType.BOOLEAN: {0.0, 1.0}, VariableType.ENUMERATION: {float(item.value) for item in self.items}}
         if self.start is not None and self.start not in allowed.get(self.type, {math.floor(self.start)}):

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
+from surrogate_fmu.ssp.parameter import parameter_value
 from surrogate_fmu.ssp.structure import Connection, Structure
 
 Array = NDArray[np.float64]
 _SEED, _SEEDS_APART = "seed", 100_000
-_BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class SystemMaster:
             if variable is None:
                 raise ConfigError(f"the system sets {name!r} of {path!r}, which its FMU does not have")
             if variable.type not in ("String", "Binary"):
-                values[name] = _BOOLEANS.get(text.lower(), 0.0) if text.lower() in _BOOLEANS else float(text)
+                values[name] = parameter_value(text, variable, path)
         return values
 
     def _resolve(self) -> dict[tuple[str, str], _Wire]:
