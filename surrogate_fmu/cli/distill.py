@@ -76,7 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not bundle.exists():
         resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
         _verb("train", str(plan), *resume)
-    fmi = arguments.fmi or _version_of(arguments.plant)
+    own = _version_of(arguments.plant)
+    fmi = arguments.fmi or own
+    if fmi != own:
+        print(
+            f"warning: the plant is FMI {own} and the surrogate FMI {fmi}, which has other types; some value references may differ"
+        )
     _verb("build", str(bundle), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
     status = _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
     print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
@@ -125,9 +130,11 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     for name, value in held.items():
         print(f"  input {name} held at {value:g}")
     if plant.face.kept:
-        kept = [f"{v.name} = {v.start:g}" for v in plant.face.kept]
+        kept = [f"{v.name} = {plant.face.recorded(v):g}" for v in plant.face.kept]
         more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
         print(f"  kept and not modelled, other values lead out of the surrogate's domain: {', '.join(kept[:_SHOWN])}{more}")
+    for name, value in plant.face.values.items():
+        print(f"  {name} is {value:g} as it was set; the surrogate starts where the plant does, so the system has to set it, too")
     for sentence in plant.interface.left_out:
         print(f"  the surrogate will not have: {sentence}")
     print(f"surveying: runs of {_SURVEY_STEPS} steps at rest, under steps of the inputs, and repeated ones", flush=True)

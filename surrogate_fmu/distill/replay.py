@@ -6,11 +6,9 @@ from pathlib import Path
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.face import Face
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
-from surrogate_fmu.plant.protocol import Plant
 from surrogate_fmu.plant.record import record
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
@@ -46,7 +44,7 @@ def record_test_runs(
     )
     source = PlantSource(plant.name, plant.parent, settings)
     if manifest.face is not None:
-        source = replace(source, settings=replace(settings, values=_set_otherwise(manifest.face, source.load())))
+        source = replace(source, settings=replace(settings, values=manifest.face.values))
     inputs, held, parameters = {}, {}, {}
     hold_s = (2 * manifest.step_size, max(2, steps // 4) * manifest.step_size)
     for variable in manifest.condition:
@@ -68,10 +66,3 @@ def record_test_runs(
         schedule.parameters.update(fixed)
     with tempfile.TemporaryDirectory(prefix="surrogate_fmu_replay_") as folder:
         return record(source, drawn, individuals, _SEED, Path(folder), jobs).trajectories
-
-
-def _set_otherwise(face: Face, plant: Plant) -> dict[str, float]:
-    """What the surrogate keeps at another value than that at which the plant starts."""
-    there = getattr(plant, "face", None)
-    starts = {} if there is None else {v.name: v.start for v in there.kept if v.causality is not Causality.OUTPUT}
-    return {v.name: v.start for v in face.kept if v.start is not None and starts.get(v.name, v.start) != v.start}

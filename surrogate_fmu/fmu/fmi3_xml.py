@@ -35,7 +35,11 @@ def model_description_xml(description: ModelDescription) -> bytes:
     SubElement(root, "DefaultExperiment", startTime="0.0", stepSize=repr(description.step_size))
     variables = SubElement(root, "ModelVariables")
     for scalar in description.scalars:
-        _add_variable(variables, scalar, type_of(scalar, description.scalars))
+        element = _add_variable(variables, scalar, type_of(scalar, description.scalars))
+        for alias in () if description.face is None else description.face.aliases:
+            if alias.of == scalar.name:
+                texts = {"name": alias.name, "description": alias.description, "displayUnit": alias.display_unit}
+                SubElement(element, "Alias", {name: text for name, text in texts.items() if text})
     SubElement(
         variables,
         "Float64",
@@ -90,7 +94,7 @@ def _add_types(root: Element, scalars: Sequence[Scalar]) -> None:
         add_items(SubElement(definitions, "EnumerationType", name=name), items)
 
 
-def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None) -> None:
+def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None) -> Element:
     name = scalar.fmi3_type or _ELEMENTS[scalar.kind]
     element = SubElement(variables, name, name=scalar.name, valueReference=str(scalar.value_reference))
     unit, display_unit = units_of(scalar)
@@ -112,12 +116,11 @@ def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None)
             element.set(name, text_of(content))
     for size in scalar.shape:
         SubElement(element, "Dimension", start=str(size))
-    if scalar.start is None:
-        return
-    if scalar.kind is Kind.STRING:
+    if scalar.kind is Kind.STRING and scalar.start is not None:
         SubElement(element, "Start", value=text_of(scalar.start))
-    else:
+    elif scalar.start is not None:
         element.set("start", " ".join([text_of(scalar.start)] * scalar.size))
+    return element
 
 
 def _add_structure(root: Element, description: ModelDescription) -> None:

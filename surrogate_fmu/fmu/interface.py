@@ -84,6 +84,7 @@ class Scalar:
         items, type_name: of an enumeration of the plant.
         fmi3_type: in FMI 3.0, where it is not that of its kind.
         plant_unit: as in `Variable`.
+        recorded: of one that is kept, the value at which the surrogate was recorded.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Scalar:
     type_name: str | None = None
     fmi3_type: str | None = None
     plant_unit: PlantUnit | None = None
+    recorded: float = 0.0
 
     @property
     def size(self) -> int:
@@ -160,7 +162,7 @@ def _statistic(variable: Variable, statistic: str) -> Variable:
 def _with_face(face: Face, own: list[Scalar], extras: list[Scalar], third: bool) -> tuple[list[Scalar], list[Scalar]]:
     """With what the plant's FMU has besides, in its order; its seed takes the place of the surrogate's."""
     kept = [
-        replace(scalar, variable=None, role=Role.KEPT)
+        replace(scalar, variable=None, role=Role.KEPT, recorded=face.recorded(variable))
         for offset, variable in enumerate(face.kept)
         for scalar in _scalars_of(variable, offset=offset)
     ]

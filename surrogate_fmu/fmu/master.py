@@ -71,7 +71,7 @@ class FmuSession:
         arrays = str(unpacked.description.fmiVersion).startswith("3")
         self._elements = {
             v.name: [self._references[name] + _SHIFTS[v.type] for name in ([v.name] if arrays else scalar_names(v))]
-            for v in self.manifest.variables
+            for v in (*self.manifest.variables, *(() if self.manifest.face is None else self.manifest.face.kept))
         }
         self._condition = [vr for v in self.manifest.condition for vr in self._elements[v.name]]
         self._output_references = [vr for v in self.manifest.outputs for vr in self._elements[v.name]]
@@ -375,6 +375,9 @@ class FmuSession:
     def _fmu_reset_values(self) -> None:
         self._read_known()
         self._write_configuration()
+        if self.manifest.face is not None:  # what is not modelled, as it was when the plant was recorded
+            for name, value in self.manifest.face.values.items():
+                self._call(self._set, self._elements[name], [value])
         self._call(self._fmu.setString, [self._role(Role.DEVICE)], [self._device])
 
     def _write_configuration(self) -> None:

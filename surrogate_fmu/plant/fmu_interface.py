@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.face import Face
+from surrogate_fmu.face import Alias, Face
 from surrogate_fmu.plant.fmu_unit import read_unit
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import FMI3_TYPES, Causality, EnumerationItem, Variability, Variable, VariableType
@@ -109,6 +109,8 @@ def _find(known: dict[str, Any], name: str, causalities: tuple[str, ...], kind: 
         raise ConfigError(f"{fmu} has no numeric {kind} {name!r}; it has {', '.join(there[:_SHOWN]) or 'none'}{more}")
     if known[name].dimensions:
         raise ConfigError(f"{fmu}: {name!r} is an array; recordings are of scalars, leave it out")
+    if known[name].alias is not None:
+        raise ConfigError(f"{fmu}: {name!r} is another name of {known[name].alias.name!r}; name that one")
     return known[name]
 
 
@@ -134,8 +136,7 @@ def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
     return given
 
 
-def _variable(variable: Any, units: Sequence[Any], fmu: str, start: float | None = None) -> Variable:
-    """A variable as it is modelled; one with another start value as it is kept."""
+def _variable(variable: Any, units: Sequence[Any], fmu: str) -> Variable:
     causality = {"input": Causality.INPUT, "output": Causality.OUTPUT}.get(variable.causality, Causality.PARAMETER)
     kind = _type_of(variable)
     declared = variable.declaredType
@@ -145,8 +146,7 @@ def _variable(variable: Any, units: Sequence[Any], fmu: str, start: float | None
     items = tuple(EnumerationItem(i.name, int(i.value), i.description or "") for i in declared.items) if declared else ()
     unit, display_unit, plant_unit = read_unit(variable, units) if kind is VariableType.REAL else ("1", None, None)
     constant = variable.variability == "constant"
-    if causality is not Causality.OUTPUT or constant:
-        start = _start(variable) if start is None else start
+    start = _start(variable) if causality is not Causality.OUTPUT or constant else None
     if kind is VariableType.ENUMERATION and start is not None and start not in {item.value for item in items}:
         start = float(items[0].value)
     try:
@@ -219,7 +219,7 @@ def _read_face(description: Any, modelled: set[str], values: Mapping[str, float]
             own_seed = _variable(variable, description.unitDefinitions, seed)
         elif _is_kept(variable):
             order.append(variable.name)
-            kept.append(_kept(variable, description.unitDefinitions, values.get(variable.name)))
+            kept.append(_kept(variable, description.unitDefinitions))
         elif "." not in variable.name or variable.name.rpartition(".")[0] in outputs:
             taken.append(variable.name)
     independent = next((v for v in description.modelVariables if v.causality == "independent"), None)
@@ -231,6 +231,12 @@ def _read_face(description: Any, modelled: set[str], values: Mapping[str, float]
         tuple(taken),
         None if independent is None else independent.name,
         None if independent is None else independent.valueReference,
+        {v.name: values[v.name] for v in kept if values.get(v.name, v.start) != v.start},
+        tuple(
+            Alias(v.name, v.alias.name, v.description if v.description != v.alias.description else "", _own_display(v))
+            for v in description.modelVariables
+            if v.alias is not None and v.alias.name in order
+        ),
     )
 
 
@@ -241,8 +247,12 @@ def _is_kept(variable: Any) -> bool:
     return variable.causality in ("input", "parameter") or (variable.causality == "output" and variable.variability == "constant")
 
 
-def _kept(variable: Any, units: Sequence[Any], value: float | None) -> Variable:
-    kept = _variable(variable, units, variable.name, value)
+def _own_display(alias: Any) -> str:
+    return alias.displayUnit if alias.displayUnit and alias.displayUnit != alias.alias.displayUnit else ""
+
+
+def _kept(variable: Any, units: Sequence[Any]) -> Variable:
+    kept = _variable(variable, units, variable.name)
     # It plays no role when it is written, so it can have the variability that it has.
     tunable = kept.causality is Causality.PARAMETER and variable.variability == "tunable"
     return replace(kept, variability=Variability.TUNABLE) if tunable else kept
@@ -259,17 +269,9 @@ def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
     sentences = []
     there = {*modelled, *face.order}
     for variable in description.modelVariables:
-        if variable.name in there or variable.causality not in ("input", "output", "parameter"):
+        if variable.name in there or variable.alias is not None or variable.causality not in ("input", "output", "parameter"):
             continue
-        why = (
-            "is no number"
-            if variable.type not in _NUMERIC
-            else "is an array"
-            if variable.dimensions
-            else f"is another name of {variable.alias.name}"
-            if variable.alias is not None
-            else "was not chosen"
-        )
+        why = "is no number" if variable.type not in _NUMERIC else "is an array" if variable.dimensions else "was not chosen"
         sentences.append(f"{variable.causality} {variable.name} {why}")
     for causality, what in _INNER.items():
         count = sum(v.causality == causality for v in description.modelVariables)

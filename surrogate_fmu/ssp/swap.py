@@ -138,13 +138,13 @@ def _set_elsewhere(component: Component, fmu: Path, variables: dict[str, Any]) -
             return []
     sentences = []
     for kept in () if face is None else face.kept:
-        if kept.name not in component.parameters or kept.name not in variables:
-            continue
-        value = parameter_value(component.parameters[kept.name], variables[kept.name], component.path)
-        if value != kept.start:
+        value, does = float(kept.start or 0.0), "leaves"
+        if kept.name in component.parameters and kept.name in variables:
+            value, does = parameter_value(component.parameters[kept.name], variables[kept.name], component.path), "sets"
+        if face is not None and value != face.recorded(kept):
             sentences.append(
-                f"the system sets {kept.name!r} to {value:g}; {fmu.name} knows it at {kept.start:g} alone and will say that it is "
-                "outside its domain"
+                f"the system {does} {kept.name!r} {'to' if does == 'sets' else 'at'} {value:g}; {fmu.name} knows it at "
+                f"{face.recorded(kept):g} alone and will say that it is outside its domain"
             )
     return sentences
 

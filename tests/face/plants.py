@@ -1,5 +1,6 @@
 """Model descriptions as other tools write them, with all that makes a face hard to keep, and bundles of surrogates for them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -99,6 +100,9 @@ FMI3 = """<?xml version="1.0" encoding="UTF-8"?>
     <Boolean name="alarm" valueReference="1" causality="output"/>
     <Enumeration name="position" valueReference="6" causality="output" declaredType="Valve"/>
     <Float64 name="in_domain" valueReference="13" causality="local"/>
+    <Float64 name="power" valueReference="15" causality="output" unit="K" displayUnit="degC">
+      <Alias name="heat_flow" description="the same"/><Alias name="load"/>
+    </Float64>
     <Clock name="tick" valueReference="14" causality="input" intervalVariability="triggered"/>
   </ModelVariables>
   <ModelStructure/>
@@ -120,10 +124,12 @@ def xml_of(fmi: FmiVersion, small_types: bool = False) -> str:
     return FMI3.replace("  </ModelVariables>", SMALL_TYPES + "  </ModelVariables>") if small_types else FMI3
 
 
-def interface_of(fmi: FmiVersion, folder: Path, small_types: bool = False) -> FmuInterface:
+def interface_of(
+    fmi: FmiVersion, folder: Path, small_types: bool = False, values: Mapping[str, float] | None = None
+) -> FmuInterface:
     path = folder / f"modelDescription{fmi}{small_types}.xml"
     path.write_text(xml_of(fmi, small_types))
-    settings = PlantSettings(parameters=("size",))
+    settings = PlantSettings(parameters=("size",), values=values or {})
     return read_interface(read_model_description(str(path), validate=False), settings, "Mixer.fmu")
 
 

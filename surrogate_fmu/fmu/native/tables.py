@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import BuildConfig
 from surrogate_fmu.fmu.interface import Kind, Role, Scalar, answering, gapped_items, number_limits
 from surrogate_fmu.manifest import Manifest
@@ -59,7 +60,9 @@ def surrogate_source(
         name, reference = time
         rows.append((reference, _row(reference, "SF_REAL", "SF_INDEPENDENT", "SF_TIME", 0, 1, name, "s", None, None)))
     starts = [_number(float(v.start or 0.0)) for v in manifest.condition for _ in range(v.size)]
-    kept = [_number(float(v.start or 0.0)) for v in (manifest.face.kept if manifest.face is not None else ())]
+    face = manifest.face or Face(())
+    kept = [_number(float(v.start or 0.0)) for v in face.kept]
+    recorded = [_number(face.recorded(v)) for v in face.kept]
     members = config.ensemble
     quantiles = [_number(q) for q in config.quantiles] if members > 1 else []
     lines = [
@@ -70,6 +73,7 @@ def surrogate_source(
         *_ranges("output", manifest, manifest.outputs),
         *_array("double", "start", starts),
         *_array("double", "kept_start", kept),
+        *_array("double", "kept_recorded", recorded),
         *items,
         *_array("double", "quantiles", quantiles),
         *_array("sf_variable", "variables", [row for _, row in sorted(rows)]),
@@ -87,6 +91,7 @@ def surrogate_source(
         "    .start = start,",
         f"    .kept_count = {len(kept)},",
         "    .kept_start = kept_start,",
+        "    .kept_recorded = kept_recorded,",
         f"    .condition_range_count = {len(manifest.condition)},",
         f"    .output_range_count = {len(manifest.outputs)},",
         "    .condition_ranges = condition_ranges,",

@@ -55,6 +55,7 @@ class VariableTable:
         }
         self._whole = {s.variable: s for vr, s in self._scalars.items() if vr in self._outputs and s.kind is not Kind.REAL}
         self._away: dict[int, float] = {}
+        self._note_all_kept()
         self.changed: set[int] = set()
         self.refusals: dict[int, SessionError] = {}
 
@@ -129,8 +130,8 @@ class VariableTable:
             return 0.0, ""
         vr = max(self._away, key=lambda vr: self._away[vr])
         scalar = self._scalars[vr]
-        value, start = self._value(vr), float(scalar.start or 0.0)
-        return self._away[vr], f"{scalar.name} = {value:.6g} is not modelled, the surrogate knows it at {start:.6g} alone"
+        known = f"the surrogate knows it at {scalar.recorded:.6g} alone"
+        return self._away[vr], f"{scalar.name} = {self._value(vr):.6g} is not modelled, {known}"
 
     def take_outputs(self, outputs: Mapping[str, Any]) -> None:
         """Put in outputs by variable: floats, or arrays (shape)."""
@@ -163,10 +164,7 @@ class VariableTable:
             if kind is not Kind.STRING:
                 table.update((vr, value) for vr, value in content["values"][kind.value])
         self.changed = set(content["changed"])
-        self._away.clear()
-        for vr, scalar in self._scalars.items():
-            if scalar.role is Role.KEPT:
-                self._note_kept(vr)
+        self._note_all_kept()
         self.refusals = {vr: _REFUSALS.get(name, SessionError)(text) for vr, name, text in content["refusals"]}
 
     def _variables_of(self, references: Any) -> dict[str, Any]:
@@ -184,8 +182,13 @@ class VariableTable:
     def _value(self, vr: int) -> float:
         return float(self.values[self._scalars[vr].kind][vr])
 
+    def _note_all_kept(self) -> None:
+        for vr, scalar in self._scalars.items():
+            if scalar.role is Role.KEPT:
+                self._note_kept(vr)
+
     def _note_kept(self, vr: int) -> None:
-        distance = abs(self._value(vr) - float(self._scalars[vr].start or 0.0))
+        distance = abs(self._value(vr) - self._scalars[vr].recorded)
         if distance > 0.0:
             self._away[vr] = distance
         else:

@@ -103,6 +103,7 @@ static void take_start_values(sf_session *s)
         s->condition[i] = sf_surrogate_data.start[i];
     for (int32_t i = 0; i < sf_surrogate_data.kept_count; i++)
         s->kept[i] = sf_surrogate_data.kept_start[i];
+    sf_update_kept(s);
     s->drawn_step = -1;
     s->statistics_are_stale = 1;
     sf_leave_point(s);

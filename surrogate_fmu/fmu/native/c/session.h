@@ -167,7 +167,9 @@ void sf_set_boolean(sf_session *session, uint32_t reference, bool value);
 sf_status sf_get_float(sf_session *session, uint32_t reference, float *value);
 sf_status sf_check_float(sf_session *session, uint32_t reference, float value);
 void sf_set_float(sf_session *session, uint32_t reference, float value);
-/* Which variable that is not modelled is farthest from where it is kept. */
+/* How far what is not modelled is from where it was when the plant was recorded, into the head of the run. */
+void sf_update_kept(sf_session *session);
+/* Which variable that is not modelled is farthest. */
 void sf_describe_kept(const sf_session *session, char *text, size_t size);
 sf_status sf_get_string(sf_session *session, uint32_t reference, const char **value);
 sf_status sf_set_string(sf_session *session, uint32_t reference, const char *value);

@@ -73,7 +73,7 @@ typedef struct sf_surrogate {
     const sf_variable *variables;                    /* rising references; of one reference, other kinds */
     const double *start;                             /* (condition_dim) */
     int32_t kept_count;
-    const double *kept_start;                        /* (kept_count), where the surrogate was recorded */
+    const double *kept_start, *kept_recorded;        /* (kept_count): at the start, and when the plant was recorded */
     int32_t condition_range_count, output_range_count;
     const sf_range *condition_ranges, *output_ranges; /* in the order of x and y */
 } sf_surrogate;

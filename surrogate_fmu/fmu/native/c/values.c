@@ -100,10 +100,10 @@ static sf_status refuse_write(sf_session *s, const sf_variable *v, const char *v
 
 static double kept_distance(const sf_session *s, int32_t offset)
 {
-    return fabs(s->kept[offset] - sf_surrogate_data.kept_start[offset]);
+    return fabs(s->kept[offset] - sf_surrogate_data.kept_recorded[offset]);
 }
 
-static void update_kept(sf_session *s)
+void sf_update_kept(sf_session *s)
 {
     s->run->kept_distance = 0.0;
     for (int32_t i = 0; i < sf_surrogate_data.kept_count; i++)
@@ -118,7 +118,7 @@ void sf_describe_kept(const sf_session *s, char *text, size_t size)
         const sf_variable *v = &sf_surrogate_data.variables[i];
         if (v->role == SF_KEPT && kept_distance(s, v->offset) == s->run->kept_distance) {
             snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name, s->kept[v->offset],
-                     sf_surrogate_data.kept_start[v->offset]);
+                     sf_surrogate_data.kept_recorded[v->offset]);
             return;
         }
     }
@@ -215,7 +215,7 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
         if (v->role == SF_LATENT)
             s->run->latents_written = 1;
         if (v->role == SF_KEPT)
-            update_kept(s);
+            sf_update_kept(s);
     }
     if (before_run && count)
         s->run->stale = 1;
@@ -256,7 +256,7 @@ static void write_number(sf_session *s, const sf_variable *v, double value)
 {
     *place_of(s, v) = value;
     if (v->role == SF_KEPT)
-        update_kept(s);
+        sf_update_kept(s);
     if (sf_is_before_run(s))
         s->run->stale = 1;
 }
