@@ -17,6 +17,16 @@ class Alias:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A parameter that is a text; the surrogate was recorded with the one that it starts with."""
+
+    name: str
+    start: str
+    value_reference: int
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Face:
     """What an FMU has and the surrogate does not learn, as far as a system may be wired to it.
 
@@ -29,6 +39,7 @@ class Face:
         taken: names of the FMU's other variables that the surrogate may not use for its own.
         time_name, time_reference: of FMI 3.0's independent variable; None where the FMU has none.
         aliases: other names of the variables.
+        texts: parameters that are texts, kept like the others.
     """
 
     order: tuple[str, ...]
@@ -40,6 +51,7 @@ class Face:
     time_reference: int | None = None
     values: Mapping[str, float] = field(default_factory=dict)
     aliases: tuple[Alias, ...] = ()
+    texts: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.values).difference(variable.name for variable in self.kept))

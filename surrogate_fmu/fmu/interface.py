@@ -166,6 +166,21 @@ def _with_face(face: Face, own: list[Scalar], extras: list[Scalar], third: bool)
         for offset, variable in enumerate(face.kept)
         for scalar in _scalars_of(variable, offset=offset)
     ]
+    kept += [
+        Scalar(
+            text.name,
+            Kind.STRING,
+            Causality.PARAMETER,
+            Variability.FIXED,
+            Initial.EXACT,
+            text.start,
+            text.description,
+            role=Role.KEPT,
+            value_reference=text.value_reference,
+            offset=len(face.kept) + place,
+        )
+        for place, text in enumerate(face.texts)
+    ]
     seeds = []
     if face.seed is not None:
         (declared,) = _scalars_of(face.seed)

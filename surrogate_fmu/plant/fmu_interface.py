@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.face import Alias, Face
+from surrogate_fmu.face import Alias, Face, Text
 from surrogate_fmu.plant.fmu_unit import read_unit
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import FMI3_TYPES, Causality, EnumerationItem, Variability, Variable, VariableType
@@ -209,7 +209,7 @@ def _number(text: Any) -> float | None:
 
 def _read_face(description: Any, modelled: set[str], values: Mapping[str, float], seed: str) -> Face:
     """What a system may be wired to besides what is modelled."""
-    kept, order, own_seed, taken = [], [], None, []
+    kept, texts, order, own_seed, taken = [], [], [], None, []
     outputs = {v.name for v in description.modelVariables if v.causality == "output" and v.name in modelled}
     for variable in description.modelVariables:
         if variable.name in modelled:
@@ -220,6 +220,9 @@ def _read_face(description: Any, modelled: set[str], values: Mapping[str, float]
         elif _is_kept(variable):
             order.append(variable.name)
             kept.append(_kept(variable, description.unitDefinitions))
+        elif _is_text(variable):
+            order.append(variable.name)
+            texts.append(Text(variable.name, variable.start or "", variable.valueReference, variable.description or ""))
         elif "." not in variable.name or variable.name.rpartition(".")[0] in outputs:
             taken.append(variable.name)
     independent = next((v for v in description.modelVariables if v.causality == "independent"), None)
@@ -237,6 +240,7 @@ def _read_face(description: Any, modelled: set[str], values: Mapping[str, float]
             for v in description.modelVariables
             if v.alias is not None and v.alias.name in order
         ),
+        tuple(texts),
     )
 
 
@@ -245,6 +249,10 @@ def _is_kept(variable: Any) -> bool:
     if variable.type not in _NUMERIC or variable.dimensions or variable.alias is not None:
         return False
     return variable.causality in ("input", "parameter") or (variable.causality == "output" and variable.variability == "constant")
+
+
+def _is_text(variable: Any) -> bool:
+    return variable.type == "String" and variable.causality == "parameter" and not variable.dimensions and variable.alias is None
 
 
 def _own_display(alias: Any) -> str:

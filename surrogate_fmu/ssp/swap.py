@@ -146,6 +146,13 @@ def _set_elsewhere(component: Component, fmu: Path, variables: dict[str, Any]) -
                 f"the system {does} {kept.name!r} {'to' if does == 'sets' else 'at'} {value:g}; {fmu.name} knows it at "
                 f"{face.recorded(kept):g} alone and will say that it is outside its domain"
             )
+    for text in () if face is None else face.texts:
+        given = component.parameters.get(text.name, text.start)
+        if given != text.start:
+            sentences.append(
+                f"the system sets {text.name!r} to {given!r}; {fmu.name} knows it at {text.start!r} alone and will say that it is "
+                "outside its domain"
+            )
     return sentences
 
 

@@ -100,6 +100,7 @@ FMI3 = """<?xml version="1.0" encoding="UTF-8"?>
     <Boolean name="alarm" valueReference="1" causality="output"/>
     <Enumeration name="position" valueReference="6" causality="output" declaredType="Valve"/>
     <Float64 name="in_domain" valueReference="13" causality="local"/>
+    <String name="file" valueReference="16" causality="parameter"><Start value="a.txt"/></String>
     <Float64 name="power" valueReference="15" causality="output" unit="K" displayUnit="degC">
       <Alias name="heat_flow" description="the same"/><Alias name="load"/>
     </Float64>

@@ -61,8 +61,9 @@ def surrogate_source(
         rows.append((reference, _row(reference, "SF_REAL", "SF_INDEPENDENT", "SF_TIME", 0, 1, name, "s", None, None)))
     starts = [_number(float(v.start or 0.0)) for v in manifest.condition for _ in range(v.size)]
     face = manifest.face or Face(())
-    kept = [_number(float(v.start or 0.0)) for v in face.kept]
-    recorded = [_number(face.recorded(v)) for v in face.kept]
+    texts = [_number(0.0)] * len(face.texts)  # 1 where one was set to another text
+    kept = [_number(float(v.start or 0.0)) for v in face.kept] + texts
+    recorded = [_number(face.recorded(v)) for v in face.kept] + texts
     members = config.ensemble
     quantiles = [_number(q) for q in config.quantiles] if members > 1 else []
     lines = [
@@ -122,6 +123,7 @@ def _variable(scalar: Scalar, third: bool, items: str, item_count: int) -> str:
         high,
         items,
         item_count,
+        str(scalar.start) if scalar.kind is Kind.STRING else "",
     )
 
 
@@ -138,10 +140,11 @@ def _row(
     high: float | None,
     items: str = "0",
     item_count: int = 0,
+    text: str = "",
 ) -> str:
     limits = f"{_number(-sys.float_info.max if low is None else low)}, {_number(sys.float_info.max if high is None else high)}"
     head = f"{reference}u, {kind}, {causality}, {role}, {offset}, {size}, {_text(name)}, {_text(unit)}"
-    return f"{{{head}, {limits}, {items}, {item_count}}}"
+    return f"{{{head}, {limits}, {items}, {item_count}, {_text(text)}}}"
 
 
 def _ranges(prefix: str, manifest: Manifest, variables: Sequence[Variable]) -> list[str]:

@@ -54,6 +54,7 @@ class VariableTable:
             vr for vr, s in self._scalars.items() if s.causality is Causality.OUTPUT and s.variability is not Variability.CONSTANT
         }
         self._whole = {s.variable: s for vr, s in self._scalars.items() if vr in self._outputs and s.kind is not Kind.REAL}
+        self._kept = {vr for vr, scalar in self._scalars.items() if scalar.role is Role.KEPT}
         self._away: dict[int, float] = {}
         self._note_all_kept()
         self.changed: set[int] = set()
@@ -81,7 +82,7 @@ class VariableTable:
             if limit is not None and limit[0] <= value <= limit[1] and vr in table and value in self._items.get(vr, (value,)):
                 table[vr] = value  # NaN does not come here
                 self.changed.add(vr)
-                if self._scalars[vr].role is Role.KEPT:
+                if vr in self._kept:
                     self._note_kept(vr)
                 if self.refusals:
                     self.refusals.pop(vr, None)
@@ -97,6 +98,8 @@ class VariableTable:
             if vr in table and before_run:
                 table[vr] = value
                 self.refusals.pop(vr, None)
+                if vr in self._kept:
+                    self._note_kept(vr)
             else:
                 errors += self._refuse(Kind.STRING, vr, value, before_run)
         return errors
@@ -130,6 +133,8 @@ class VariableTable:
             return 0.0, ""
         vr = max(self._away, key=lambda vr: self._away[vr])
         scalar = self._scalars[vr]
+        if scalar.kind is Kind.STRING:
+            return self._away[vr], f"{scalar.name} is not modelled, the surrogate knows it at '{scalar.start}' alone"
         known = f"the surrogate knows it at {scalar.recorded:.6g} alone"
         return self._away[vr], f"{scalar.name} = {self._value(vr):.6g} is not modelled, {known}"
 
@@ -183,12 +188,15 @@ class VariableTable:
         return float(self.values[self._scalars[vr].kind][vr])
 
     def _note_all_kept(self) -> None:
-        for vr, scalar in self._scalars.items():
-            if scalar.role is Role.KEPT:
-                self._note_kept(vr)
+        for vr in self._kept:
+            self._note_kept(vr)
 
     def _note_kept(self, vr: int) -> None:
-        distance = abs(self._value(vr) - self._scalars[vr].recorded)
+        scalar = self._scalars[vr]
+        if scalar.kind is Kind.STRING:
+            distance = float(self.values[Kind.STRING][vr] != scalar.start)
+        else:
+            distance = abs(self._value(vr) - scalar.recorded)
         if distance > 0.0:
             self._away[vr] = distance
         else:

@@ -51,6 +51,7 @@ typedef struct sf_variable {
     double min, max; /* finite: the largest numbers where there is no bound */
     const int64_t *items; /* rising values of an enumeration that leaves some out, else NULL */
     int32_t item_count;
+    const char *text; /* the start value of a string */
 } sf_variable;
 
 /* The training range of one variable of the manifest; width is 1 where the range is a point. */

@@ -117,8 +117,11 @@ void sf_describe_kept(const sf_session *s, char *text, size_t size)
     for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++) {
         const sf_variable *v = &sf_surrogate_data.variables[i];
         if (v->role == SF_KEPT && kept_distance(s, v->offset) == s->run->kept_distance) {
-            snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name, s->kept[v->offset],
-                     sf_surrogate_data.kept_recorded[v->offset]);
+            if (v->kind == SF_STRING)
+                snprintf(text, size, "%s is not modelled, the surrogate knows it at '%s' alone", v->name, v->text);
+            else
+                snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name,
+                         s->kept[v->offset], sf_surrogate_data.kept_recorded[v->offset]);
             return;
         }
     }
@@ -387,12 +390,11 @@ void sf_set_float(sf_session *s, uint32_t reference, float value)
 
 /* -- texts ---------------------------------------------------------------------------------------------------------------- */
 
-static const char DEVICE[] = "cpu";
-
 sf_status sf_get_string(sf_session *s, uint32_t reference, const char **value)
 {
-    *value = DEVICE;
-    return find(reference, SF_STRING) ? SF_OK : sf_unknown_reference(s, reference, "String");
+    const sf_variable *v = find(reference, SF_STRING);
+    *value = v ? v->text : "";
+    return v ? SF_OK : sf_unknown_reference(s, reference, "String");
 }
 
 sf_status sf_set_string(sf_session *s, uint32_t reference, const char *value)
@@ -400,10 +402,15 @@ sf_status sf_set_string(sf_session *s, uint32_t reference, const char *value)
     const sf_variable *v = find(reference, SF_STRING);
     if (!v)
         return sf_unknown_reference(s, reference, "String");
-    if (value && strcmp(value, DEVICE) == 0)
+    const bool same = value && strcmp(value, v->text) == 0;
+    if (same && (v->role != SF_KEPT || !sf_is_before_run(s)))
         return SF_OK;
     if (!sf_is_before_run(s))
         return refuse_write(s, v, "", true);
+    if (v->role == SF_KEPT) {
+        write_number(s, v, same ? 0.0 : 1.0);
+        return SF_OK;
+    }
     return sf_refuse(s, SF_DISCARD, "DeviceError",
                      "device '%.60s' is not in a native FMU, which computes on the CPU; use 'cpu', or build the FMU with "
                      "--backend python", value ? value : "");
