@@ -40,6 +40,7 @@ class Face:
         time_name, time_reference: of FMI 3.0's independent variable; None where the FMU has none.
         aliases: other names of the variables.
         texts: parameters that are texts, kept like the others.
+        flat_names: whether names are any texts, and not structured by dots and brackets (FMI 2.0.4, section 2.2.9).
     """
 
     order: tuple[str, ...]
@@ -52,6 +53,7 @@ class Face:
     values: Mapping[str, float] = field(default_factory=dict)
     aliases: tuple[Alias, ...] = ()
     texts: tuple[Text, ...] = ()
+    flat_names: bool = False
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.values).difference(variable.name for variable in self.kept))

@@ -18,7 +18,7 @@ def model_description_xml(description: ModelDescription) -> bytes:
         modelName=description.name,
         guid=description.guid,
         generationTool=f"surrogate-fmu {description.version}",
-        variableNamingConvention="structured",
+        variableNamingConvention=description.naming_convention,
     )
     if description.description:
         root.set("description", description.description)

@@ -127,6 +127,11 @@ class ModelDescription:
         return tuple(i for i in self.outputs if self.scalars[i].initial is Initial.CALCULATED)
 
     @property
+    def naming_convention(self) -> str:
+        """How names are made: the plant's way."""
+        return "flat" if self.face is not None and self.face.flat_names else "structured"
+
+    @property
     def time_reference(self) -> int:
         """The value reference of FMI 3.0's variable `time`: the plant's, else the first number that is free."""
         taken = {scalar.value_reference for scalar in self.scalars}

@@ -241,6 +241,7 @@ def _read_face(description: Any, modelled: set[str], values: Mapping[str, float]
             if v.alias is not None and v.alias.name in order
         ),
         tuple(texts),
+        description.variableNamingConvention != "structured",
     )
 
 

@@ -8,12 +8,15 @@ import pytest
 
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.dataset.store import read_trajectories, write_trajectories
+from surrogate_fmu.distill.replay import record_test_runs
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.fmu.build import build_plant_fmu
 from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.native.build import build_native_fmu
+from surrogate_fmu.manifest import Interval, Manifest
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
+from surrogate_fmu.plant.fmu_plant import FmuPlant
 from surrogate_fmu.plant.record import record
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
@@ -161,6 +164,15 @@ def test_recordings_have_values_of_the_types(heater: Path, tmp_path: Path) -> No
     for column, name in enumerate(runs.names(Causality.INPUT)):
         assert set(runs.inputs[..., column].ravel()) == allowed[name]
     assert runs.face is not None and runs.face.seed is not None and runs.face.order[0] == "warm"
+
+
+def test_replayed_it_gets_values_of_its_types_and_what_was_set(heater: Path) -> None:
+    interface = FmuPlant(heater, PlantSettings(values={"gain": 4.0})).interface
+    domain = {v.name: Interval(0.0, 4.0) for v in interface.variables} | {"mode": Interval(1.0, 4.0), "on": Interval(0.0, 1.0)}
+    manifest = Manifest("heater", interface.variables, 0.5, 0, 0, 0, domain, face=interface.face)
+    runs = record_test_runs(manifest, heater, 30, 6, 1, 1)
+    stage = runs.outputs[..., runs.names(Causality.OUTPUT).index("stage")]
+    assert stage.max() == 16.0 and runs.face is not None and runs.face.values == {"gain": 4.0}  # gain 4 in mode 4
 
 
 @pytest.mark.slow

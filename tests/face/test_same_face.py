@@ -22,6 +22,8 @@ from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.manifest import DomainPolicy, Manifest
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.runtime.session import Session
+from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.server import Server
 from tests.face.plants import Mixer, bundle_of, interface_of, xml_of
 
 V2, V3 = FmiVersion.V2, FmiVersion.V3
@@ -92,6 +94,9 @@ def test_all_of_the_plant_that_a_system_is_wired_to_is_there_unchanged(
     for name in wired:
         expected = plant[name] | ({"min": "0", "max": surrogate[name]["max"]} if "seed" in name else {})
         assert surrogate[name] == expected, name
+    roots = {"plant": ElementTree.fromstring(xml_of(fmi)), "surrogate": parsed(fmu)}
+    told = {whose: root.get("variableNamingConvention", "flat") for whose, root in roots.items()}
+    assert told["plant"] == told["surrogate"] == ("structured" if fmi is V2 else "flat")
     # FMPy counts other names of an output as outputs that are missing in the structure.
     assert [problem for problem in validate_fmu(str(fmu)) if fmi is V2 or "InitialUnknowns" not in problem] == []
     if fmi is V3:
@@ -355,6 +360,20 @@ def test_what_was_set_for_the_recording_starts_as_in_the_plant_and_has_to_be_set
         wired.initialize()
         assert wired.get("domain_distance") == distance
         wired.fmu.freeInstance()
+
+
+@pytest.mark.parametrize("fmi", [V2, V3])
+def test_a_service_behind_an_fmu_knows_the_types_too(fmi: FmiVersion, tmp_path: Path) -> None:
+    bundle = bundle_of(interface_of(fmi, tmp_path))
+    values = {"speed": 12.0, "on": 1.0, "valve": 5.0, "count": 2.0}
+    with Server([bundle], ServeConfig(listen="127.0.0.1:0")) as server:
+        fmu = build_remote_fmu(bundle, server.address, tmp_path / "remote.fmu", fmi=fmi)
+        with FmuSession(fmu, parameters={"size": 6}) as session:
+            session.initialize()
+            seen = session.do_step(values)
+    for name, number in expected(bundle.manifest, values | {"size": 6}).items():
+        if name not in ("speed_out", "warm"):
+            assert seen[name] == pytest.approx(number, rel=1e-5)
 
 
 def test_statistics_of_an_ensemble_are_real_whatever_the_output_is(tmp_path: Path) -> None:
