@@ -70,7 +70,7 @@ class EnumerationItem:
 
     name: str
     value: int
-    description: str = ""
+    description: str = field(default="", metadata=_OMITTED)
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class PlantUnit:
 
     name: str
     exponents: tuple[int, ...] | None = None
-    factor: float = 1.0
-    offset: float = 0.0
-    display_name: str = ""
-    display_factor: float = 1.0
-    display_offset: float = 0.0
+    factor: float = field(default=1.0, metadata=_OMITTED)
+    offset: float = field(default=0.0, metadata=_OMITTED)
+    display_name: str = field(default="", metadata=_OMITTED)
+    display_factor: float = field(default=1.0, metadata=_OMITTED)
+    display_offset: float = field(default=0.0, metadata=_OMITTED)
 
 
 @dataclass(frozen=True)
