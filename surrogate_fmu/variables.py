@@ -109,6 +109,7 @@ class Variable:
         type_name: of an enumeration; None names it after the variable.
         fmi3_type: in FMI 3.0, a key of `FMI3_TYPES`; None is Float64 or Int32.
         plant_unit: how the FMU that it stands for writes its unit, where `unit` cannot say it.
+        relative: a difference, which the offset of its display unit does not touch (FMI's relativeQuantity).
     """
 
     name: str
@@ -128,6 +129,7 @@ class Variable:
     type_name: str | None = None
     fmi3_type: str | None = None
     plant_unit: PlantUnit | None = None
+    relative: bool = field(default=False, metadata=_OMITTED)
 
     def __post_init__(self) -> None:
         if self.variability is None:

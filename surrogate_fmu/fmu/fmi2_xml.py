@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from surrogate_fmu.fmu.interface import Scalar
 from surrogate_fmu.fmu.model_description import LOG_CATEGORIES, ModelDescription, enumerations, text_of, type_of
+from surrogate_fmu.fmu.scalar import Scalar
 from surrogate_fmu.units import BASE_UNITS, parse_unit
 from surrogate_fmu.variables import PlantUnit
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement
 
 from surrogate_fmu.fmu.fmi2_xml import add_items, add_log_categories, add_units, units_of, written
-from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.model_description import ModelDescription, enumerations, text_of, type_of
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 
 _ELEMENTS = {
     Kind.REAL: "Float64",

@@ -7,114 +7,29 @@ what else there is, and the order.
 """
 
 import itertools
-import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from surrogate_fmu.face import Face
+from surrogate_fmu.fmu.references import numbered
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
-from surrogate_fmu.variables import (
-    FMI3_RANGES,
-    Causality,
-    EnumerationItem,
-    Initial,
-    PlantUnit,
-    Variability,
-    Variable,
-    VariableType,
-    scalar_names,
-)
+from surrogate_fmu.variables import Causality, Initial, Variability, Variable, VariableType, scalar_names
 
 INTEGER_MAX = 2**31 - 1  # fmi2Integer
 LONG_MAX = 2**63 - 1  # fmi3Int64
 
 
-class Kind(Enum):
-    """Base type of a scalar (FMI 2.0.4, section 2.2.7); the value is the name of its XML element."""
-
-    REAL = "Real"
-    INTEGER = "Integer"
-    BOOLEAN = "Boolean"
-    STRING = "String"
-    ENUMERATION = "Enumeration"
-
-
-KINDS = {
+_KINDS = {
     VariableType.REAL: Kind.REAL,
     VariableType.INTEGER: Kind.INTEGER,
     VariableType.BOOLEAN: Kind.BOOLEAN,
     VariableType.ENUMERATION: Kind.ENUMERATION,
 }
 
-
-class Role(StrEnum):
-    """What a scalar that is not in the manifest is for; the value is its name."""
-
-    SEED = "seed"
-    Z_MODE = "z_mode"
-    DOMAIN_POLICY = "domain_policy"
-    DEVICE = "device"
-    IN_DOMAIN = "in_domain"
-    DOMAIN_DISTANCE = "domain_distance"
-    LATENT = "z"
-    STATISTIC = "statistic"
-    """Over the members of an ensemble; its name is `<output>.<statistic>`."""
-    KEPT = "kept"
-    """A variable of the plant that is not modelled; its name is the plant's."""
-
-
 # Values of the enumerations, in their order; FMI counts them from 1.
 Z_MODES: tuple[ZMode, ...] = (ZMode.SAMPLED, ZMode.MEAN, ZMode.HELD, ZMode.EXTERNAL)
 DOMAIN_POLICIES: tuple[DomainPolicy, ...] = (DomainPolicy.WARN, DomainPolicy.CLAMP, DomainPolicy.REFUSE)
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """One variable of the FMU: a scalar, or with FMI 3.0 an array.
-
-    Attributes:
-        variable: name of the manifest's variable that it belongs to; None for the others.
-        role: what it is for, where it is not in the manifest.
-        start: of every element; None for outputs.
-        shape: of an array; () for a scalar.
-        relative: a difference, which the offset of its unit does not touch.
-        offset: place of its first element in x, y or z, or among the statistics, each of which is as large as y, or those kept.
-        items, type_name: of an enumeration of the plant.
-        fmi3_type: in FMI 3.0, where it is not that of its kind.
-        plant_unit: as in `Variable`.
-        recorded: of one that is kept, the value at which the surrogate was recorded.
-    """
-
-    name: str
-    kind: Kind
-    causality: Causality
-    variability: Variability
-    initial: Initial | None
-    start: float | int | str | None = None
-    description: str = ""
-    unit: str | None = None
-    display_unit: str | None = None
-    min: float | int | None = None
-    max: float | int | None = None
-    nominal: float | None = None
-    variable: str | None = None
-    role: Role | None = None
-    value_reference: int = -1
-    shape: tuple[int, ...] = ()
-    relative: bool = False
-    offset: int = 0
-    items: tuple[EnumerationItem, ...] = ()
-    type_name: str | None = None
-    fmi3_type: str | None = None
-    plant_unit: PlantUnit | None = None
-    recorded: float = 0.0
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
 
 
 def surrogate_interface(
@@ -148,7 +63,7 @@ def surrogate_interface(
                 extras.append(replace(scalar, variable=None, role=Role.STATISTIC, description=text, relative=relative))
     if manifest.face is not None:
         own, extras = _with_face(manifest.face, own, extras, arrays)
-    return _numbered(manifest.variables, own, extras, manifest.face, arrays)
+    return numbered(manifest.variables, own, extras, manifest.face, arrays)
 
 
 def _statistic(variable: Variable, statistic: str) -> Variable:
@@ -210,81 +125,7 @@ def _quantile_name(quantile: float) -> str:
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     own = [scalar for variable in variables for scalar in _scalars_of(variable)]
-    return _numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
-
-
-def _numbered(
-    variables: Sequence[Variable], own: Iterable[Scalar], extras: Iterable[Scalar], face: Face | None = None, third: bool = False
-) -> tuple[Scalar, ...]:
-    """Give every scalar a value reference: the variable's own where it has one that is free, else the next free number.
-
-    An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it;
-    those of a plant's FMU stay as they are: in FMI 2 one for each way of access, or for several names of one quantity.
-    """
-    listed = list(own)
-    names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
-    names |= set(() if face is None else face.taken)
-    for extra in extras:
-        listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
-    shared = face is not None and not third
-    taken: dict[tuple[int, int], Scalar] = {}
-    for position, scalar in enumerate(listed):
-        place = access(scalar) if shared else 0, scalar.value_reference
-        other = taken.get(place)
-        if other is not None and not (shared and Causality.OUTPUT in (scalar.causality, other.causality)):
-            listed[position] = replace(scalar, value_reference=-1)
-        elif other is None:
-            taken[place] = scalar
-    used = {reference for _, reference in taken}
-    if face is not None and third and face.time_reference is not None:
-        used.add(face.time_reference)
-    free = (number for number in itertools.count(0 if face is None else face.free_reference) if number not in used)
-    return tuple(s if s.value_reference >= 0 else replace(s, value_reference=next(free)) for s in listed)
-
-
-_ACCESS = (Kind.REAL, Kind.INTEGER, Kind.BOOLEAN, Kind.STRING)
-
-
-def access(scalar: Scalar) -> int:
-    """Which pair of FMI 2's functions reads and writes it: the place of its kind, enumerations being integers."""
-    return _ACCESS.index(Kind.INTEGER if scalar.kind is Kind.ENUMERATION else scalar.kind)
-
-
-def answering(scalars: Iterable[Scalar]) -> tuple[Scalar, ...]:
-    """The scalars that answer: of several with one value reference and access, that which can be set, else the first."""
-    chosen: dict[tuple[int, int], Scalar] = {}
-    for scalar in scalars:
-        place = access(scalar), scalar.value_reference
-        if place not in chosen or scalar.causality is not Causality.OUTPUT:
-            chosen[place] = scalar
-    return tuple(chosen.values())
-
-
-def set_apart(scalars: Iterable[Scalar]) -> tuple[tuple[Scalar, ...], dict[Kind, int]]:
-    """The scalars that answer, with references that no two of them share, and what a reference has more than FMI's, by kind."""
-    chosen = answering(scalars)
-    if len({scalar.value_reference for scalar in chosen}) == len(chosen):
-        return chosen, dict.fromkeys(Kind, 0)
-    apart = tuple(replace(scalar, value_reference=scalar.value_reference + (access(scalar) << 32)) for scalar in chosen)
-    return apart, {kind: _ACCESS.index(kind) << 32 for kind in _ACCESS}
-
-
-def number_limits(scalar: Scalar) -> tuple[float, float]:
-    """The smallest and the largest value that a number may be set to; the largest floats where a real one has no bound."""
-    low, high = -sys.float_info.max, sys.float_info.max
-    if scalar.kind is Kind.BOOLEAN:
-        return 0, 1
-    if scalar.kind is Kind.ENUMERATION and scalar.items:
-        low, high = min(item.value for item in scalar.items), max(item.value for item in scalar.items)
-    elif scalar.kind is Kind.INTEGER and scalar.role is not Role.SEED:
-        low, high = FMI3_RANGES[scalar.fmi3_type or "Int32"]
-    return max(low, low if scalar.min is None else scalar.min), min(high, high if scalar.max is None else scalar.max)
-
-
-def gapped_items(scalar: Scalar) -> tuple[int, ...]:
-    """Rising values of an enumeration of the plant that leaves some out; nothing for others."""
-    values = sorted(item.value for item in scalar.items)
-    return tuple(values) if values and values != list(range(values[0], values[-1] + 1)) else ()
+    return numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 
 def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> list[Scalar]:
@@ -296,7 +137,7 @@ def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> li
     scalars = [
         Scalar(
             name,
-            KINDS[variable.type],
+            _KINDS[variable.type],
             variable.causality,
             variable.variability,
             variable.initial,
@@ -314,6 +155,7 @@ def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> li
             type_name=(variable.type_name or f"{variable.name}.type") if variable.items else None,
             fmi3_type=variable.fmi3_type or ("Int32" if variable.type is VariableType.INTEGER else None),
             plant_unit=variable.plant_unit,
+            relative=variable.relative,
         )
         for place, name in enumerate(names)
     ]

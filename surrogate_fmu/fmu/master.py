@@ -12,7 +12,8 @@ import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
 from surrogate_fmu.fmu.instance import FmuInstance, Message, sizes_of
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
 from surrogate_fmu.manifest import DomainPolicy, ZMode
 from surrogate_fmu.variables import Causality, VariableType, find_variable, scalar_names

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import FmiVersion
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Role, Scalar, plant_interface, surrogate_interface
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, plant_interface, surrogate_interface
+from surrogate_fmu.fmu.scalar import Role, Scalar
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 from surrogate_fmu.variables import Causality, Initial, Variable
 

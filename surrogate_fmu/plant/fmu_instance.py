@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError, PlantError
+from surrogate_fmu.plant.fmu_description import read_description
 
 try:
-    from fmpy import calloc, free, platform, platform_tuple, read_model_description, supported_platforms
+    from fmpy import calloc, free, platform, platform_tuple, supported_platforms
     from fmpy.fmi2 import (
         FMU2Slave,
         fmi2CallbackAllocateMemoryTYPE,
@@ -48,10 +49,7 @@ class CoSimulationFmu:
         self.name = path.name
         self._folder = _unpack(path)
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        try:
-            self.description: Any = read_model_description(str(self._folder), validate=False)
-        except Exception as error:
-            raise ConfigError(f"{self.name}: its modelDescription.xml cannot be read ({error}); export it again") from error
+        self.description: Any = read_description(self._folder, self.name)
         if self.description.coSimulation is None:
             raise ConfigError(f"{self.name} is for model exchange only, without a solver of its own; export it for co-simulation")
         there = supported_platforms(str(self._folder))

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from fmpy import read_model_description
 from torch import Tensor
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.fmu.config import FmiVersion
 from surrogate_fmu.manifest import Interval, Manifest
+from surrogate_fmu.plant.fmu_description import read_description
 from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
 from surrogate_fmu.plant.settings import PlantSettings
 
@@ -112,8 +112,8 @@ FMI3 = """<?xml version="1.0" encoding="UTF-8"?>
 SMALL_TYPES = """    <Float32 name="heat" valueReference="40" causality="input" start="1.5"/>
     <Int8 name="small" valueReference="41" causality="input" start="-3"/>
     <UInt16 name="word" valueReference="42" causality="output"/>
-    <Float32 name="loss" valueReference="43" causality="output"/>
-    <UInt8 name="level" valueReference="44" causality="parameter" start="9"/>
+    <Float32 name="loss" valueReference="43" causality="output" unit="K" displayUnit="degC" relativeQuantity="true"/>
+    <UInt8 name="level" valueReference="44" causality="parameter" start="9" min="1" max="200"/>
     <Int16 name="drop" valueReference="45" causality="output"/>
     <UInt32 name="many" valueReference="46" causality="output"/>
 """
@@ -128,10 +128,9 @@ def xml_of(fmi: FmiVersion, small_types: bool = False) -> str:
 def interface_of(
     fmi: FmiVersion, folder: Path, small_types: bool = False, values: Mapping[str, float] | None = None
 ) -> FmuInterface:
-    path = folder / f"modelDescription{fmi}{small_types}.xml"
-    path.write_text(xml_of(fmi, small_types))
+    (folder / "modelDescription.xml").write_text(xml_of(fmi, small_types))
     settings = PlantSettings(parameters=("size",), values=values or {})
-    return read_interface(read_model_description(str(path), validate=False), settings, "Mixer.fmu")
+    return read_interface(read_description(folder, "Mixer.fmu"), settings, "Mixer.fmu")
 
 
 class Mixer(torch.nn.Module):

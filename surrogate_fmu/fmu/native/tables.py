@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import BuildConfig
-from surrogate_fmu.fmu.interface import Kind, Role, Scalar, answering, gapped_items, number_limits
+from surrogate_fmu.fmu.references import answering
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar, gapped_items, number_limits
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.variables import Causality, Variability, Variable
 

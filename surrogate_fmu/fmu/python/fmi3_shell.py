@@ -13,8 +13,9 @@ import pythonfmu3.fmi3slave
 from pythonfmu3.enums import Fmi3Status
 
 from surrogate_fmu.errors import InputError
-from surrogate_fmu.fmu.interface import LONG_MAX, Kind, Scalar, surrogate_interface
+from surrogate_fmu.fmu.interface import LONG_MAX, surrogate_interface
 from surrogate_fmu.fmu.python.slave import unsigned
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 from surrogate_fmu.manifest import Manifest
 
 _FIRST_ELEMENT = 2**40  # beyond all value references

@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
-from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 from surrogate_fmu.runtime.communication_step import check_communication_point
 
 _STATE_HEAD = 32  # SHA-256 in front of the state

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from surrogate_fmu.errors import DomainError, InputError, SurrogateError
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role, set_apart
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
+from surrogate_fmu.fmu.references import set_apart
+from surrogate_fmu.fmu.scalar import Kind, Role
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 
 

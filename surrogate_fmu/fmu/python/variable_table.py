@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError
-from surrogate_fmu.fmu.interface import Kind, Role, Scalar, gapped_items, number_limits
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar, gapped_items, number_limits
 from surrogate_fmu.variables import Causality, Variability
 
 _NOTHING: Mapping[Kind, Any] = {Kind.REAL: math.nan, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRING: ""}
