@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.face import Alias, Face, Text
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.variables import Causality, Variability, Variable
@@ -21,7 +22,7 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
         seed: name of the parameter that takes the seed; empty where there is none.
 
     Raises:
-        ConfigError: the description contradicts itself.
+        ConfigError: the description contradicts itself at the seed.
     """
     kept, texts, order, own_seed, taken = [], [], [], None, []
     outputs = {v.name for v in description.modelVariables if v.causality == "output" and v.name in modelled}
@@ -31,9 +32,9 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
         elif variable.name == seed and variable.type in INTEGERS:
             order.append(seed)
             own_seed = read_variable(variable, description.unitDefinitions, seed)
-        elif _is_kept(variable):
+        elif (constant := _kept(variable, description.unitDefinitions)) is not None:
             order.append(variable.name)
-            kept.append(_kept(variable, description.unitDefinitions))
+            kept.append(constant)
         elif _is_text(variable):
             order.append(variable.name)
             texts.append(Text(variable.name, variable.start or "", variable.valueReference, variable.description or ""))
@@ -59,7 +60,7 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
     )
 
 
-def _is_kept(variable: Any) -> bool:
+def is_kept(variable: Any) -> bool:
     """Whether it stays as a constant: numbers that a master may set, and constant outputs."""
     if variable.type not in NUMERIC or variable.dimensions or variable.alias is not None:
         return False
@@ -74,8 +75,13 @@ def _own_display(alias: Any) -> str:
     return alias.displayUnit if alias.displayUnit and alias.displayUnit != alias.alias.displayUnit else ""
 
 
-def _kept(variable: Any, units: Sequence[Any]) -> Variable:
-    kept = read_variable(variable, units, variable.name)
+def _kept(variable: Any, units: Sequence[Any]) -> Variable | None:
+    if not is_kept(variable):
+        return None
+    try:
+        kept = read_variable(variable, units, variable.name)
+    except ConfigError:  # described in a way that cannot be: no reason to refuse the FMU, which is used without it
+        return None
     # It plays no role when it is written, so it can have the variability that it has.
     tunable = kept.causality is Causality.PARAMETER and variable.variability == "tunable"
     return replace(kept, variability=Variability.TUNABLE) if tunable else kept

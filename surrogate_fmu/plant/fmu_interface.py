@@ -7,7 +7,7 @@ from typing import Any
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.face import Face
-from surrogate_fmu.plant.fmu_face import read_face
+from surrogate_fmu.plant.fmu_face import is_kept, read_face
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import Variable
@@ -135,7 +135,15 @@ def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
     for variable in description.modelVariables:
         if variable.name in there or variable.alias is not None or variable.causality not in ("input", "output", "parameter"):
             continue
-        why = "is no number" if variable.type not in NUMERIC else "is an array" if variable.dimensions else "was not chosen"
+        why = (
+            "is no number"
+            if variable.type not in NUMERIC
+            else "is an array"
+            if variable.dimensions
+            else "is described in a way that cannot be"
+            if is_kept(variable)
+            else "was not chosen"
+        )
         sentences.append(f"{variable.causality} {variable.name} {why}")
     for causality, what in _INNER.items():
         count = sum(v.causality == causality for v in description.modelVariables)

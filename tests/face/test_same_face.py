@@ -20,10 +20,13 @@ from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.master import FmuSession
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.manifest import DomainPolicy, Manifest
+from surrogate_fmu.plant.fmu_description import read_description
+from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.service.server import Server
+from surrogate_fmu.variables import PlantUnit
 from tests.face.plants import Mixer, bundle_of, interface_of, xml_of
 
 V2, V3 = FmiVersion.V2, FmiVersion.V3
@@ -64,7 +67,7 @@ def face_of(root: ElementTree.Element) -> dict[str, dict[str, Any]]:
         entry: dict[str, Any] = {"type": value.tag}
         for name in ("valueReference", "causality", "variability", "description"):
             entry[name] = variable.get(name)
-        for name in ("unit", "displayUnit", "min", "max", "nominal", "start"):
+        for name in ("unit", "displayUnit", "relativeQuantity", "min", "max", "nominal", "start"):
             entry[name] = value.get(name) or (declared.get(name) if declared is not None else None)
         text = variable.find("Start")
         entry["start"] = entry["start"] if text is None else text.get("value")
@@ -406,11 +409,30 @@ def test_names_that_are_modelled_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_description_that_no_variable_can_be_made_of_is_refused(tmp_path: Path) -> None:
-    from surrogate_fmu.plant.fmu_interface import read_interface
+    def read(text: str, **settings: Any) -> FmuInterface:
+        (tmp_path / "modelDescription.xml").write_text(text)
+        return read_interface(read_description(tmp_path, "Bad.fmu"), PlantSettings(**settings), "Bad.fmu")
 
-    path = tmp_path / "bad.xml"
-    path.write_text(xml_of(V2).replace('name="open" value="5"', 'name="open" value="2"'))
-    with pytest.raises(
-        ConfigError, match=r"Bad\.fmu: its modelDescription\.xml cannot be used: variable 'valve': names and values"
-    ):
-        read_interface(read_model_description(str(path), validate=False), PlantSettings(), "Bad.fmu")
+    with pytest.raises(ConfigError, match=r"Bad\.fmu: its modelDescription\.xml cannot be used: variable 'valve': names and val"):
+        read(xml_of(V2).replace('name="open" value="5"', 'name="open" value="2"'))
+    without = xml_of(V2).replace('<Enumeration declaredType="ZMode" start="2"/>', '<Enumeration start="2"/>')
+    with pytest.raises(ConfigError, match=r"Bad\.fmu: the enumeration 'mode' has no type with items; export the FMU again"):
+        read(without, parameters=("mode",))
+    assert "parameter mode is described in a way that cannot be" in read(without).left_out
+    with pytest.raises(ConfigError, match=r"Bad\.fmu: its modelDescription\.xml cannot be read .*; export it again"):
+        read("<fmiModelDescription>")
+    with pytest.raises(ConfigError, match=r"Bad\.fmu: 'load' is another name of 'power'; name that one"):
+        read(xml_of(V3), outputs=("load",))
+    named = read(xml_of(V2), outputs=("version", "stage"))
+    assert [v.name for v in named.variables if v.causality == "output"] == ["stage"]
+    assert "version" in {v.name for v in named.face.kept}
+    assert "output temperature was not chosen" in named.left_out
+
+
+def test_units_are_kept_and_known_ones_can_be_calculated_with(tmp_path: Path) -> None:
+    variables = {v.name: v for v in interface_of(V2, tmp_path).variables}
+    assert (variables["temperature"].unit, variables["temperature"].display_unit) == ("K", "degC")
+    assert variables["temperature"].plant_unit is None
+    assert variables["celsius"].unit == "1"  # to this package C is coulomb
+    assert variables["celsius"].plant_unit == PlantUnit("C", (0, 0, 0, 0, 1, 0, 0, 0), 1.0, 273.15)
+    assert variables["speed"].unit == "1" and variables["speed"].plant_unit.display_name == "turns"
