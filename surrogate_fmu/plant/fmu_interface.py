@@ -85,6 +85,12 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
     )
 
 
+def seed_parameter(variables: Mapping[str, Any]) -> str:
+    """Name of the integer parameter that is called after a seed, of FMPy's variables by name; empty where there is none."""
+    found = (v for v in variables.values() if v.causality == "parameter" and v.type in INTEGERS and _SEED.fullmatch(v.name))
+    return next((str(variable.name) for variable in found), "")
+
+
 def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str, ...], kind: str, fmu: str) -> list[Any]:
     if names:
         return [_find(known, name, causalities, kind, fmu) for name in names]
@@ -110,10 +116,8 @@ def _find(known: dict[str, Any], name: str, causalities: tuple[str, ...], kind: 
 def _find_seed(known: dict[str, Any], settings: PlantSettings, name: str) -> str:
     if settings.seed:
         return str(_find(known, settings.seed, ("parameter",), "parameter", name).name)
-    for variable in known.values():
-        if variable.causality == "parameter" and variable.type in INTEGERS and _SEED.fullmatch(variable.name):
-            return "" if variable.name in (*settings.parameters, *settings.values) else str(variable.name)
-    return ""
+    found = seed_parameter(known)
+    return "" if found in (*settings.parameters, *settings.values) else found
 
 
 def _step_size(description: Any, settings: PlantSettings, name: str) -> float:

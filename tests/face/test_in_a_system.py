@@ -116,6 +116,8 @@ def test_a_system_takes_the_surrogate_for_the_plant_and_gives_the_same(pair: Pat
         for name, signal in runs[0].signals.items():
             np.testing.assert_allclose(runs[1].signals[name], signal, rtol=1e-6)
         assert set(runs[0].signals["two.position"]) <= {1.0, 2.0, 5.0}
+        with SystemMaster(read_structure(pair)) as master:
+            assert master.seeds(4) == {"one": {"noise.random_seed": 4.0}, "two": {"noise.random_seed": 100_004.0}}
 
 
 def test_a_value_that_is_none_of_the_parameters_type_is_refused_in_words(pair: Path, tmp_path: Path) -> None:
