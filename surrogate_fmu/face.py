@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from surrogate_fmu.variables import Variability, Variable, VariableType
 
+OWN_NAMES = frozenset({"seed", "z_mode", "domain_policy", "device", "in_domain", "domain_distance", "z", "time"})
+"""What surrogates call variables of their own, besides `<output>.<statistic>`."""
+
 
 @dataclass(frozen=True)
 class Alias:
@@ -36,7 +39,7 @@ class Face:
         values: of those kept that were set to another value than their start; at any other one the surrogate is outside its domain.
         seed: the parameter that takes the seed of a run; the surrogate's own seed takes its place.
         free_reference: from here on value references are none of the FMU's, for as many as a surrogate may need.
-        taken: names of the FMU's other variables that the surrogate may not use for its own.
+        taken: names of the FMU's other variables that the surrogate would use for its own.
         time_name, time_reference: of FMI 3.0's independent variable; None where the FMU has none.
         aliases: other names of the variables.
         texts: parameters that are texts, kept like the others.

@@ -147,6 +147,7 @@ class ModelDescription:
         names = {scalar.name for scalar in self.scalars}
         if self.face is not None and self.face.time_name is not None and self.face.time_name not in names:
             return self.face.time_name
+        names |= set(() if self.face is None else self.face.taken)
         return "surrogate.time" if "time" in names else "time"
 
     def to_xml(self) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.face import Alias, Face, Text
+from surrogate_fmu.face import OWN_NAMES, Alias, Face, Text
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.variables import Causality, Variability, Variable
 
@@ -38,7 +38,7 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
         elif _is_text(variable):
             order.append(variable.name)
             texts.append(Text(variable.name, variable.start or "", variable.valueReference, variable.description or ""))
-        elif "." not in variable.name or variable.name.rpartition(".")[0] in outputs:
+        elif variable.name.partition("[")[0] in OWN_NAMES or variable.name.rpartition(".")[0] in outputs:
             taken.append(variable.name)
     independent = next((v for v in description.modelVariables if v.causality == "independent"), None)
     return Face(

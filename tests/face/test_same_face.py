@@ -15,10 +15,12 @@ from fmpy.fmi3 import FMU3Slave
 from fmpy.validation import validate_fmu
 
 from surrogate_fmu.errors import BuildError, ConfigError
+from surrogate_fmu.face import OWN_NAMES
 from surrogate_fmu.fmu.build import build_python_fmu, build_remote_fmu
 from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.master import FmuSession
 from surrogate_fmu.fmu.native.build import build_native_fmu
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.manifest import DomainPolicy, Manifest
 from surrogate_fmu.plant.fmu_description import read_description
 from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
@@ -400,6 +402,10 @@ def bundle_of_any() -> Manifest:
 
     with tempfile.TemporaryDirectory() as folder:
         return bundle_of(interface_of(V2, Path(folder))).manifest
+
+
+def test_all_own_names_are_known_where_a_plant_is_read() -> None:
+    assert {"time"} | {str(role) for role in Role if role not in (Role.KEPT, Role.STATISTIC)} == OWN_NAMES
 
 
 def test_names_that_are_modelled_are_not_kept(tmp_path: Path) -> None:
