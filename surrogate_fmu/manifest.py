@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from surrogate_fmu.errors import BundleError
+from surrogate_fmu.face import Face
 from surrogate_fmu.schema import SchemaError, decode, encode
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -64,6 +65,7 @@ class Manifest:
         training: provenance (dataset checksum, configuration, seed, versions, scores).
         card: figures of the last verification, empty before one.
         schema_version: version of this format.
+        face: of the plant's FMU that the surrogate stands for; None where the plant is none.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+    face: Face | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -94,6 +97,11 @@ class Manifest:
             raise ValueError(f"variable names must differ, got {sorted(n for n in names if names.count(n) > 1)}")
         if not self.outputs:
             raise ValueError("there is no output variable")
+        if self.face is not None:
+            kept = [variable.name for variable in self.face.kept]
+            both = sorted(set(kept).intersection(names))
+            if both:
+                raise ValueError(f"the face keeps {both}, which are modelled; leave them out of one of the two")
         missing = [name for name in names if name not in self.domain]
         if missing:
             raise ValueError(f"domain has no range for {missing}")

@@ -63,9 +63,13 @@ def decode(cls: type[T], data: object, path: tuple[str | int, ...] = ()) -> T:
 
 
 def encode(value: object) -> Any:
-    """The plain data of a dataclass, the inverse of `decode`; values of None are left out."""
+    """The plain data of a dataclass, the inverse of `decode`; values of None are left out.
+
+    So are defaults of fields with the metadata `omit_default`, which came later than the files that there are.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
+        fields = [f for f in dataclasses.fields(value) if f.init]
+        items = {f.name: getattr(value, f.name) for f in fields if not _is_omitted(f, getattr(value, f.name))}
         return {name: encode(item) for name, item in items.items() if item is not None}
     if isinstance(value, enum.Enum):
         return value.value
@@ -74,6 +78,10 @@ def encode(value: object) -> Any:
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     return value
+
+
+def _is_omitted(field: dataclasses.Field[Any], item: object) -> bool:
+    return bool(field.metadata.get("omit_default")) and item == field.default
 
 
 def _decode_value(hint: Any, value: object, path: tuple[str | int, ...]) -> Any:

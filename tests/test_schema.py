@@ -55,6 +55,18 @@ WHOLES = st.builds(
 )
 
 
+@dataclass(frozen=True)
+class Later:
+    name: str
+    colour: Colour = field(default=Colour.RED, metadata={"omit_default": True})
+
+
+def test_defaults_of_later_fields_are_left_out():
+    assert encode(Later("a")) == {"name": "a"}
+    assert encode(Later("a", Colour.BLUE)) == {"name": "a", "colour": "blue"}
+    assert decode(Later, {"name": "a"}) == Later("a")
+
+
 @given(whole=WHOLES)
 def test_decode_is_the_inverse_of_encode_also_through_json(whole: Whole):
     assert decode(Whole, encode(whole)) == whole

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HELP = "from a slow FMU to a fast one: survey, plan, record, train, build, verify"
 _SURVEY_STEPS = 200
+_SHOWN = 12  # names in a line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not bundle.exists():
         resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
         _verb("train", str(plan), *resume)
-    fmi = arguments.fmi or _version_of(arguments.plant)
+    own = _version_of(arguments.plant)
+    fmi = arguments.fmi or own
+    if fmi != own:
+        print(
+            f"warning: the plant is FMI {own} and the surrogate FMI {fmi}, which has other types; some value references may differ"
+        )
     _verb("build", str(bundle), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
     status = _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
     print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
@@ -106,7 +112,7 @@ def _verb(name: str, *arguments: str) -> int:
 def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     """Survey the plant and write the plan."""
     from surrogate_fmu.config import surrogate_name
-    from surrogate_fmu.distill.plan import input_ranges, run_steps, write_plan
+    from surrogate_fmu.distill.plan import check_unnamed, input_ranges, run_steps, write_plan
     from surrogate_fmu.distill.survey import survey_plant
     from surrogate_fmu.plant.fmu_plant import FmuPlant
     from surrogate_fmu.plant.source import PlantSource
@@ -117,18 +123,31 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     given, held = _intervals("--range", arguments.ranges), _values("--hold", arguments.hold)
     parameters, settings = _intervals("--parameter", arguments.parameters), _settings(arguments)
     plant = FmuPlant(copy, settings)
-    ranges = input_ranges(plant.variables, given, held, arguments.plant.name)
+    ranges, unnamed = input_ranges(plant.variables, given, held, arguments.plant.name)
     print(f"{arguments.plant.name}: FMI {plant.description.fmiVersion}, {plant.description.generationTool or 'unknown tool'}")
     print(f"  communication step {plant.communication_step_size:g} s")
     for name, interval in ranges.items():
         print(f"  input {name} from {interval.min:g} to {interval.max:g}")
     for name, value in held.items():
         print(f"  input {name} held at {value:g}")
+    if plant.face.kept:
+        kept = [f"{v.name} = {plant.face.recorded(v):g}" for v in plant.face.kept]
+        more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
+        print(f"  kept and not modelled, other values lead out of the surrogate's domain: {', '.join(kept[:_SHOWN])}{more}")
+    for name, value in plant.face.values.items():
+        print(f"  {name} is {value:g} as it was set; the surrogate starts where the plant does, so the system has to set it, too")
     for sentence in plant.interface.left_out:
         print(f"  the surrogate will not have: {sentence}")
     print(f"surveying: runs of {_SURVEY_STEPS} steps at rest, under steps of the inputs, and repeated ones", flush=True)
     source = PlantSource(copy.name, folder, settings)
-    survey = survey_plant(source, ranges, held, parameters, _SURVEY_STEPS, folder / "survey.runs", arguments.jobs)
+    survey = survey_plant(source, ranges, {**held, **unnamed}, parameters, _SURVEY_STEPS, folder / "survey.runs", arguments.jobs)
+    check_unnamed(survey, unnamed, arguments.plant.name)
+    for name, value in unnamed.items():
+        print(
+            f"warning: {name} has no range, and no output changes when it is moved; it is kept at {value:g}, and elsewhere the "
+            f"surrogate says that it is outside its domain. With --range {name}=LOW:HIGH it learns it"
+        )
+    held = {**held, **unnamed}
     for name, effect in survey.effects.items():
         print(
             f"warning: {name} matters: moved, it changes an output by {effect:.0%} of its range; the surrogate knows it at "
@@ -148,6 +167,7 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
         survey,
         arguments.budget,
         arguments.jobs,
+        plant.interface.left_out,
     )
     plan.write_text(text, encoding="utf-8")
     comments = [line[2:] for line in text.splitlines() if line.startswith("# ")]

@@ -5,7 +5,8 @@ file by a convention that xarray, MATLAB, Julia and the netCDF tools read withou
 
 Layout: dimensions `run`, `step`, `point` (= step + 1). Inputs are (run, step), held over the step; outputs are (run, point);
 parameters (run). Each has `units`, `long_name` and `causality`. `plant_seed` and `schedule` are integers over `run`.
-Global attributes: `format`, `communication_step_size` [s], `variables` and `provenance` (JSON), `checksum`.
+Global attributes: `format`, `communication_step_size` [s], `variables` and `provenance` (JSON), `checksum`; `face` (JSON) where the
+plant is an FMU.
 """
 
 import json
@@ -17,6 +18,7 @@ import xarray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.errors import DatasetError
+from surrogate_fmu.face import Face
 from surrogate_fmu.schema import SchemaError, decode, encode
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -52,7 +54,8 @@ def write_trajectories(trajectories: Trajectories, path: Path) -> None:
             "variables": json.dumps(encode(trajectories.variables)),
             "provenance": json.dumps(trajectories.provenance, sort_keys=True),
             "checksum": trajectories.checksum(),
-        },
+        }
+        | ({} if trajectories.face is None else {"face": json.dumps(encode(trajectories.face))}),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -81,6 +84,7 @@ def read_trajectories(path: Path) -> Trajectories:
         raise DatasetError(f"{path} lacks the attributes {lacking}; fetch or record it again")
     try:
         variables = tuple(decode(Variable, entry) for entry in json.loads(dataset.attrs["variables"]))
+        face = decode(Face, json.loads(dataset.attrs["face"])) if "face" in dataset.attrs else None
     except (SchemaError, ValueError, TypeError) as error:
         raise DatasetError(f"{path}: the description of the variables cannot be used: {error}") from error
     try:
@@ -107,6 +111,7 @@ def read_trajectories(path: Path) -> Trajectories:
         dataset["plant_seed"].to_numpy(),
         dataset["schedule"].to_numpy(),
         provenance,
+        face,
     )
     if trajectories.checksum() != dataset.attrs["checksum"]:
         raise DatasetError(f"{path}: the values do not match the checksum; the file was changed: fetch or record it again")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surrogate_fmu.errors import DatasetError
+from surrogate_fmu.face import Face
 from surrogate_fmu.schema import encode
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -29,6 +30,7 @@ class Trajectories:
         plant_seed: (run,), which individual it was.
         schedule: (run,), runs with the same number had the same inputs and parameters.
         provenance: how the runs were made, plain data.
+        face: of the plant, where it is an FMU.
     """
 
     variables: tuple[Variable, ...]
@@ -39,6 +41,7 @@ class Trajectories:
     plant_seed: NDArray[np.int64]
     schedule: NDArray[np.int64]
     provenance: dict[str, Any] = field(default_factory=dict)
+    face: Face | None = None
 
     def __post_init__(self) -> None:
         runs, steps = self.inputs.shape[:2]
@@ -87,6 +90,7 @@ class Trajectories:
             self.plant_seed[index],
             self.schedule[index],
             self.provenance,
+            self.face,
         )
 
     def checksum(self) -> str:

@@ -8,7 +8,7 @@ from surrogate_fmu.distill.survey import Survey
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Range
 from surrogate_fmu.plant.settings import PlantSettings
-from surrogate_fmu.variables import Causality, Variable, with_causality
+from surrogate_fmu.variables import Causality, Variable, VariableType, with_causality
 
 _RECORDING_SHARE = 0.5  # of the time that there is
 _TRAINING_SHARE = 0.35
@@ -16,7 +16,11 @@ _STEPS = (60, 300)
 _SETTLINGS = 3.0  # of a run
 _LASTING, _NEW = 0.02, 0.05  # roughness below which all randomness lasts a run, above which all is new at every step
 _FEW_STEPS = 20
+_EXCITATIONS = '"steps", "ramps", "noise", "pulses", "constant"'
+_EXCITATIONS_OF_WHOLE = '"steps", "pulses", "constant"'
 _SHOWN = 12
+_MOVED_AT_MOST = 8  # inputs that nobody said anything of
+_CLOSED = (VariableType.BOOLEAN, VariableType.ENUMERATION)  # types whose values are all known
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,11 @@ _RANDOM = (
 
 def input_ranges(
     variables: Sequence[Variable], given: Mapping[str, Range], held: Mapping[str, float], plant: str
-) -> dict[str, Range]:
-    """The range of every input that is not held: the one given, else min and max of the plant.
+) -> tuple[dict[str, Range], dict[str, float]]:
+    """The range of every input that moves: the one given, else that of the plant; and the start value of inputs with neither.
 
     Raises:
-        ConfigError: an input has no range, or a name is no input.
+        ConfigError: a name is no input, no input has a range, or too many have none for a survey to move each.
     """
     inputs = with_causality(variables, Causality.INPUT)
     for name in (*given, *held):
@@ -68,11 +72,12 @@ def input_ranges(
     for variable in inputs:
         if variable.name in ranges or variable.name in held:
             continue
-        if variable.min is None or variable.max is None:
+        low, high = variable.limits if variable.type in _CLOSED else (variable.min, variable.max)
+        if low is None or high is None:
             missing.append(variable)
-        else:
-            ranges[variable.name] = Range(variable.min, variable.max)
-    if missing:
+        elif low < high:
+            ranges[variable.name] = Range(low, high)
+    if missing and (not ranges or len(missing) > _MOVED_AT_MOST):
         first = missing[0].name
         raise ConfigError(
             f"{plant} says no range of {_names([v.name for v in missing])}; give each the range that it has in your system, "
@@ -80,7 +85,27 @@ def input_ranges(
         )
     if not ranges:
         raise ConfigError(f"all inputs of {plant} are held; give at least one a range: --range {inputs[0].name}=LOW:HIGH")
-    return {v.name: ranges[v.name] for v in inputs if v.name in ranges}
+    return {v.name: ranges[v.name] for v in inputs if v.name in ranges}, {v.name: float(v.start or 0.0) for v in missing}
+
+
+def check_unnamed(survey: Survey, unnamed: Mapping[str, float], plant: str) -> None:
+    """Refuse inputs that nobody gave a range or a value, if they matter.
+
+    Args:
+        survey: in which they were moved.
+        unnamed: values that they were held at.
+        plant: name of its file, for messages.
+
+    Raises:
+        ConfigError: one matters.
+    """
+    matter = [name for name in unnamed if name in survey.effects]
+    if matter:
+        told = ", ".join(f"{name} (by {survey.effects[name]:.0%} of its range)" for name in matter[:_SHOWN])
+        raise ConfigError(
+            f"{plant} says no range of inputs that change an output when they are moved: {told}; give each the range that it has "
+            f"in your system, --range {matter[0]}=LOW:HIGH, or keep it at one value, --hold {matter[0]}={unnamed[matter[0]]:g}"
+        )
 
 
 def _names(names: Sequence[str]) -> str:
@@ -114,6 +139,7 @@ def write_plan(
     survey: Survey,
     budget_s: float,
     jobs: int,
+    left_out: Sequence[str] = (),
 ) -> str:
     """The text of the surrogate.toml.
 
@@ -129,8 +155,10 @@ def write_plan(
         survey: what the plant is like.
         budget_s: time [s] that recording and training may take together.
         jobs: worker processes.
+        left_out: what the plant has and the surrogate will not have, a sentence each.
     """
     steps = run_steps(survey)
+    typed = {v.name for v in variables if v.type is not VariableType.REAL}
     size = choose_size(survey, steps, budget_s, jobs)
     shortest = max(1, survey.fastest_steps // 2) * step_size
     longest = max(steps // 4, 4) * step_size
@@ -138,6 +166,7 @@ def write_plan(
         f"# Made from {plant} and {survey.steps} steps of its runs; change what you know better, and run the verbs again.",
         f"# A step takes the plant {1e3 * survey.seconds_per_step:.3g} ms. " + _settling_text(survey),
         f"# {_randomness_text(survey)}",
+        *(f"# The surrogate will not have: {sentence}." for sentence in left_out),
         "",
         "[surrogate]",
         f"name = {_text(name)}",
@@ -168,7 +197,7 @@ def write_plan(
             f"[recording.design.inputs.{_key(input_name)}]",
             f"min = {interval.min!r}",
             f"max = {interval.max!r}",
-            'excitations = ["steps", "ramps", "noise", "pulses", "constant"]',
+            f"excitations = [{_EXCITATIONS if input_name not in typed else _EXCITATIONS_OF_WHOLE}]",
             f"hold_s = [{shortest!r}, {max(longest, shortest)!r}]",
         ]
     if parameters:

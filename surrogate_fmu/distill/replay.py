@@ -1,6 +1,7 @@
 """Test runs of a plant for a surrogate that is there, from its manifest alone: what it was trained to know is what is tested."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from surrogate_fmu.dataset.trajectories import Trajectories
@@ -42,6 +43,8 @@ def record_test_runs(
         parameters=names[Causality.PARAMETER],
     )
     source = PlantSource(plant.name, plant.parent, settings)
+    if manifest.face is not None:
+        source = replace(source, settings=replace(settings, values=manifest.face.values))
     inputs, held, parameters = {}, {}, {}
     hold_s = (2 * manifest.step_size, max(2, steps // 4) * manifest.step_size)
     for variable in manifest.condition:

@@ -13,6 +13,7 @@ from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import Schedule, draw_schedules
 from surrogate_fmu.plant.record import record
 from surrogate_fmu.plant.source import PlantSource
+from surrogate_fmu.variables import Variable, VariableType, find_variable
 
 Array = NDArray[np.float64]
 _REPEATS = 6
@@ -85,13 +86,14 @@ def survey_plant(
 
     half = steps // 2
     responses = [schedule({n: np.where(np.arange(steps) < half, r.min, r.max)}) for n, r in ranges.items()]
-    step_size = source.load().communication_step_size
+    plant = source.load()
+    step_size = plant.communication_step_size
     joint: dict[str, Array] = {}
     if ranges:
         hold = (max(2.0, steps / 50) * step_size, max(4.0, steps / 10) * step_size)
         design = Design({n: InputDesign(r.min, r.max, (Excitation.STEPS,), hold) for n, r in ranges.items()})
         joint = draw_schedules(design, 1, steps, step_size, _SEED)[0].inputs
-    moved = [schedule(joint | {n: np.full(steps, v + (0.5 * abs(v) or 1.0))}) for n, v in held.items()]
+    moved = [schedule(joint | {n: np.full(steps, _moved(find_variable(plant.variables, n), v))}) for n, v in held.items()]
     together = record(source, [schedule(joint)], _REPEATS, _SEED, folder, jobs)
     singles = record(source, [schedule({}), *responses], 1, _SEED, folder, jobs)
     failures = [*together.failures, *singles.failures]
@@ -121,6 +123,16 @@ def survey_plant(
         {name: effect for name, effect in effects.items() if effect > max(_MATTERS, 3.0 * spread)},
         tuple(failure.reason for failure in failures),
     )
+
+
+def _moved(variable: Variable, value: float) -> float:
+    """Another value that the variable may have: by half or by one away, upwards where there is room."""
+    step = 0.5 * abs(value) or 1.0
+    if variable.type is not VariableType.REAL:
+        step = max(1.0, round(step))
+    low, high = variable.limits
+    others = [variable.nearest(other) for other in (value + step, value - step, low, high) if low <= other <= high]
+    return next((other for other in others if other != value), value)
 
 
 def _mean(outputs: Array) -> Array:

@@ -22,6 +22,7 @@ from surrogate_fmu.plant.protocol import load_plant
 SURROGATE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "torch", "numpy")
 REMOTE_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "grpcio", "protobuf", "numpy", "a service that runs")
 PLANT_HOST_NEEDS = ("Python 3.11 or newer, whose library the host loads", "numpy", "what the plant itself imports")
+_FMI3_TYPES = ("Int32", "Int64", "UInt64")  # of whole numbers, that the library of PythonFMU3 knows
 
 
 def build_python_fmu(
@@ -133,6 +134,12 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
     arrays = fmi is FmiVersion.V3
     seed_max = (LONG_MAX if arrays else INTEGER_MAX) - (config.ensemble - 1)  # member m has the seed + m
     scalars = surrogate_interface(manifest, external_latents, statistics, arrays, seed_max)
+    unknown = [f"{s.name} ({s.fmi3_type})" for s in scalars if s.fmi3_type not in (None, *_FMI3_TYPES)] if arrays else []
+    if unknown:
+        raise BuildError(
+            f"the library of PythonFMU3 has no functions for {', '.join(unknown)}, only for Float64, {', '.join(_FMI3_TYPES)}, "
+            "Boolean and Enumeration; build with --backend native"
+        )
     description = describe_surrogate(
         manifest,
         guid_of(digest),

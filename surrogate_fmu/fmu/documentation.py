@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
 from surrogate_fmu.manifest import Interval, Manifest
-from surrogate_fmu.variables import Variable
+from surrogate_fmu.variables import Variable, VariableType
 
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -53,6 +54,7 @@ def surrogate_page(
         "Machine-readable: <a href='manifest.json'>manifest.json</a>.</p>",
         "<h2>Variables</h2>",
         _variable_table(manifest.variables, manifest.domain),
+        *_kept(manifest.face),
         "<h2>Time</h2>",
         f"<p>The generator's step is {manifest.step_size:g} s. A communication step of a whole multiple is done by substeps; "
         "any other is refused.</p>",
@@ -129,13 +131,31 @@ def _variable_table(variables: Sequence[Variable], domain: Mapping[str, Interval
     rows = []
     for variable in variables:
         shape = f" {list(variable.shape)}" if variable.shape else ""
-        cells = [variable.name + shape, variable.causality.value, variable.unit]
+        unit = variable.plant_unit.name if variable.plant_unit is not None else variable.unit
+        cells = [
+            variable.name + shape,
+            variable.causality.value,
+            unit if variable.type is VariableType.REAL else variable.type.value,
+        ]
         cells += [_number(value) for value in (variable.start, variable.min, variable.max)]
         if domain:
             interval = domain[variable.name]
             cells.append(f"{interval.min:g} to {interval.max:g}")
         rows.append([*cells, variable.description])
     return _table(columns, rows)
+
+
+def _kept(face: Face | None) -> list[str]:
+    if face is None or not (face.kept or face.texts):
+        return []
+    rows = [[v.name, v.causality.value, _number(v.start), _number(face.recorded(v)), v.description] for v in face.kept]
+    rows += [[text.name, "parameter", text.start, text.start, text.description] for text in face.texts]
+    return [
+        "<h2>Kept and not modelled</h2>",
+        "<p>These are there because the plant has them. The surrogate was recorded with one value of each; at another one it says "
+        "that it is outside its domain, and does as before.</p>",
+        _table(["name", "causality", "start", "recorded with", "description"], rows),
+    ]
 
 
 def _card(card: Mapping[str, Any]) -> list[str]:

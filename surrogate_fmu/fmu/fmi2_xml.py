@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from surrogate_fmu.fmu.interface import Scalar
-from surrogate_fmu.fmu.model_description import ENUMERATIONS, LOG_CATEGORIES, ModelDescription, text_of
+from surrogate_fmu.fmu.model_description import LOG_CATEGORIES, ModelDescription, enumerations, text_of, type_of
+from surrogate_fmu.fmu.scalar import Scalar
 from surrogate_fmu.units import BASE_UNITS, parse_unit
+from surrogate_fmu.variables import PlantUnit
 
 
 def model_description_xml(description: ModelDescription) -> bytes:
@@ -17,7 +18,7 @@ def model_description_xml(description: ModelDescription) -> bytes:
         modelName=description.name,
         guid=description.guid,
         generationTool=f"surrogate-fmu {description.version}",
-        variableNamingConvention="structured",
+        variableNamingConvention=description.naming_convention,
     )
     if description.description:
         root.set("description", description.description)
@@ -28,7 +29,7 @@ def model_description_xml(description: ModelDescription) -> bytes:
     SubElement(root, "DefaultExperiment", startTime="0.0", stepSize=repr(description.step_size))
     variables = SubElement(root, "ModelVariables")
     for scalar in description.scalars:
-        _add_scalar(variables, scalar)
+        _add_scalar(variables, scalar, type_of(scalar, description.scalars))
     _add_structure(root, description)
     return written(root)
 
@@ -43,30 +44,54 @@ def written(root: Element) -> bytes:
 def add_units(root: Element, scalars: Sequence[Scalar], *others: str) -> None:
     """UnitDefinitions of the scalars and of other units, the same in FMI 2.0 and 3.0."""
     displays: dict[str, dict[str, None]] = {name: {} for name in others}
+    handed_on: dict[str, list[PlantUnit]] = {}
     for scalar in scalars:
-        if scalar.unit is not None:
+        if scalar.plant_unit is not None:
+            if scalar.plant_unit.name:
+                handed_on.setdefault(scalar.plant_unit.name, []).append(scalar.plant_unit)
+        elif scalar.unit is not None:
             shown = displays.setdefault(scalar.unit, {})
             if scalar.display_unit is not None:
                 shown[scalar.display_unit] = None
-    if not displays:
+    if not displays and not handed_on:
         return
     definitions = SubElement(root, "UnitDefinitions")
-    for name in sorted(displays):
-        unit, element = parse_unit(name), SubElement(definitions, "Unit", name=name)
-        base = SubElement(element, "BaseUnit")
-        for base_name, exponent in zip(BASE_UNITS, unit.exponents, strict=True):
-            if exponent:
-                base.set(base_name, str(exponent))
-        if unit.factor != 1.0:
-            base.set("factor", repr(unit.factor))
-        if unit.offset != 0.0:
-            base.set("offset", repr(unit.offset))
-        for display_name in sorted(displays[name]):
+    for name in sorted({*displays, *handed_on}):
+        element = SubElement(definitions, "Unit", name=name)
+        if name in displays:
+            unit = parse_unit(name)
+            _add_base_unit(element, unit.exponents, unit.factor, unit.offset)
+        elif handed_on[name][0].exponents is not None:
+            given = handed_on[name][0]
+            _add_base_unit(element, given.exponents or (), given.factor, given.offset)
+        for display_name in sorted(displays.get(name, ())):
             display = parse_unit(display_name)
             # FMI 2.0.4, section 2.2.3: value in the display unit = factor * value in the unit + offset.
             factor = unit.factor / display.factor
             offset = (unit.offset - display.offset) / display.factor
             SubElement(element, "DisplayUnit", name=display_name, factor=repr(factor), offset=repr(offset))
+        others_shown = {unit.display_name: unit for unit in handed_on.get(name, ()) if unit.display_name}
+        for display_name in sorted(set(others_shown).difference(displays.get(name, ()))):
+            of = others_shown[display_name]
+            SubElement(element, "DisplayUnit", name=display_name, factor=repr(of.display_factor), offset=repr(of.display_offset))
+
+
+def _add_base_unit(element: Element, exponents: Sequence[int], factor: float, offset: float) -> None:
+    base = SubElement(element, "BaseUnit")
+    for name, exponent in zip(BASE_UNITS, exponents, strict=True):
+        if exponent:
+            base.set(name, str(exponent))
+    if factor != 1.0:
+        base.set("factor", repr(factor))
+    if offset != 0.0:
+        base.set("offset", repr(offset))
+
+
+def units_of(scalar: Scalar) -> tuple[str | None, str | None]:
+    """Unit and display unit as the file names them."""
+    if scalar.plant_unit is None:
+        return scalar.unit, scalar.display_unit
+    return scalar.plant_unit.name or None, scalar.plant_unit.display_name or None
 
 
 def add_log_categories(root: Element) -> None:
@@ -97,19 +122,23 @@ def _add_co_simulation(root: Element, description: ModelDescription) -> None:
 
 
 def _add_types(root: Element, scalars: Sequence[Scalar]) -> None:
-    used = [scalar.role for scalar in scalars if scalar.role in ENUMERATIONS]
-    if not used:
+    types = enumerations(scalars)
+    if not types:
         return
     definitions = SubElement(root, "TypeDefinitions")
-    for role in used:
-        assert role is not None
-        name, items = ENUMERATIONS[role]
-        enumeration = SubElement(SubElement(definitions, "SimpleType", name=name), "Enumeration")
-        for value, (item, text) in enumerate(items, start=1):
-            SubElement(enumeration, "Item", name=item, value=str(value), description=text)
+    for name, items in types.items():
+        add_items(SubElement(SubElement(definitions, "SimpleType", name=name), "Enumeration"), items)
 
 
-def _add_scalar(variables: Element, scalar: Scalar) -> None:
+def add_items(enumeration: Element, items: Sequence[tuple[str, int, str]]) -> None:
+    """Items of an enumeration, the same in FMI 2.0 and 3.0."""
+    for item, value, text in items:
+        element = SubElement(enumeration, "Item", name=item, value=str(value))
+        if text:
+            element.set("description", text)
+
+
+def _add_scalar(variables: Element, scalar: Scalar, declared_type: str | None) -> None:
     element = SubElement(variables, "ScalarVariable", name=scalar.name, valueReference=str(scalar.value_reference))
     if scalar.description:
         element.set("description", scalar.description)
@@ -118,13 +147,14 @@ def _add_scalar(variables: Element, scalar: Scalar) -> None:
     if scalar.initial is not None:
         element.set("initial", scalar.initial.value)
     value = SubElement(element, scalar.kind.value)
-    if scalar.role in ENUMERATIONS and scalar.role is not None:
-        value.set("declaredType", ENUMERATIONS[scalar.role][0])
+    if declared_type is not None:
+        value.set("declaredType", declared_type)
     numbers = {"min": scalar.min, "max": scalar.max, "nominal": scalar.nominal}
     relative = True if scalar.relative else None
+    unit, display_unit = units_of(scalar)
     attributes = {
-        "unit": scalar.unit,
-        "displayUnit": scalar.display_unit,
+        "unit": unit,
+        "displayUnit": display_unit,
         "relativeQuantity": relative,
         **numbers,
         "start": scalar.start,
@@ -141,6 +171,6 @@ def _add_structure(root: Element, description: ModelDescription) -> None:
         # A new input changes nothing before the next fmi2DoStep, so no output depends on one directly.
         SubElement(element, "Unknown", index=str(index + 1), dependencies="")
     element = SubElement(structure, "InitialUnknowns")
-    for index in description.outputs:
+    for index in description.calculated:
         knowns = " ".join(str(i + 1) for i in description.initial_knowns[index])
         SubElement(element, "Unknown", index=str(index + 1), dependencies=knowns)

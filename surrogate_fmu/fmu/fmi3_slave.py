@@ -7,16 +7,18 @@ from fmpy.fmi3 import FMU3Slave
 
 
 class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
-    """Whole numbers and enumerations are Int64 in a surrogate, and there are arrays of real numbers only.
+    """Whole numbers and enumerations are Int64 in a surrogate unless its plant has other ones; there are arrays of Float64 only.
 
     Args:
         sizes: elements of every variable by value reference.
+        types: of those variables whose type is none of Float64, Int64, Enumeration, Boolean, String, by value reference.
         arguments: of FMPy's class.
     """
 
-    def __init__(self, sizes: Mapping[int, int], **arguments: Any) -> None:
+    def __init__(self, sizes: Mapping[int, int], types: Mapping[int, str] | None = None, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._sizes = sizes
+        self._types = types or {}
         self._start_time = 0.0
 
     def setupExperiment(self, tolerance: float | None = None, startTime: float = 0.0) -> None:
@@ -28,21 +30,36 @@ class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
 
     def getReal(self, references: Sequence[int]) -> list[float]:
         """Elements of the variables, one behind the other."""
+        if self._types and any(vr in self._types for vr in references):
+            return [value for vr in references for value in self._get(vr, "Float64")]
         values: list[float] = self.getFloat64(references, sum(self._sizes.get(vr, 1) for vr in references))
         return values
 
     def setReal(self, references: Sequence[int], values: Sequence[float]) -> None:
         """Elements of the variables, one behind the other."""
-        self.setFloat64(references, values)
+        if self._types and any(vr in self._types for vr in references):
+            self._set(references, values, "Float64")
+        else:
+            self.setFloat64(references, values)
 
     def getInteger(self, references: Sequence[int]) -> list[int]:
         """Whole numbers and enumerations."""
-        values: list[int] = self.getInt64(references)
-        return values
+        return [int(value) for vr in references for value in self._get(vr, "Int64")]
 
     def setInteger(self, references: Sequence[int], values: Sequence[int]) -> None:
         """Whole numbers and enumerations."""
-        self.setInt64(references, values)
+        self._set(references, values, "Int64")
+
+    def _get(self, reference: int, otherwise: str) -> list[Any]:
+        values: list[Any] = getattr(self, f"get{self._types.get(reference, otherwise)}")([reference], self._sizes.get(reference, 1))
+        return values
+
+    def _set(self, references: Sequence[int], values: Sequence[Any], otherwise: str) -> None:
+        place = 0
+        for vr in references:
+            size = self._sizes.get(vr, 1)
+            getattr(self, f"set{self._types.get(vr, otherwise)}")([vr], values[place : place + size])
+            place += size
 
     def getFMUstate(self) -> Any:
         """A state; `freeFMUstate` frees it."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement
 
-from surrogate_fmu.fmu.fmi2_xml import add_log_categories, add_units, written
-from surrogate_fmu.fmu.interface import Kind, Scalar
-from surrogate_fmu.fmu.model_description import ENUMERATIONS, ModelDescription, text_of
+from surrogate_fmu.fmu.fmi2_xml import add_items, add_log_categories, add_units, units_of, written
+from surrogate_fmu.fmu.model_description import ModelDescription, enumerations, text_of, type_of
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 
 _ELEMENTS = {
     Kind.REAL: "Float64",
@@ -24,7 +24,7 @@ def model_description_xml(description: ModelDescription) -> bytes:
         modelName=description.name,
         instantiationToken=description.guid,
         generationTool=f"surrogate-fmu {description.version}",
-        variableNamingConvention="structured",
+        variableNamingConvention=description.naming_convention,
     )
     if description.description:
         root.set("description", description.description)
@@ -35,7 +35,11 @@ def model_description_xml(description: ModelDescription) -> bytes:
     SubElement(root, "DefaultExperiment", startTime="0.0", stepSize=repr(description.step_size))
     variables = SubElement(root, "ModelVariables")
     for scalar in description.scalars:
-        _add_variable(variables, scalar)
+        element = _add_variable(variables, scalar, type_of(scalar, description.scalars))
+        for alias in () if description.face is None else description.face.aliases:
+            if alias.of == scalar.name:
+                texts = {"name": alias.name, "description": alias.description, "displayUnit": alias.display_unit}
+                SubElement(element, "Alias", {name: text for name, text in texts.items() if text})
     SubElement(
         variables,
         "Float64",
@@ -82,28 +86,26 @@ def _add_co_simulation(root: Element, description: ModelDescription) -> None:
 
 
 def _add_types(root: Element, scalars: Sequence[Scalar]) -> None:
-    used = [scalar.role for scalar in scalars if scalar.role in ENUMERATIONS]
-    if not used:
+    types = enumerations(scalars)
+    if not types:
         return
     definitions = SubElement(root, "TypeDefinitions")
-    for role in used:
-        assert role is not None
-        name, items = ENUMERATIONS[role]
-        enumeration = SubElement(definitions, "EnumerationType", name=name)
-        for value, (item, text) in enumerate(items, start=1):
-            SubElement(enumeration, "Item", name=item, value=str(value), description=text)
+    for name, items in types.items():
+        add_items(SubElement(definitions, "EnumerationType", name=name), items)
 
 
-def _add_variable(variables: Element, scalar: Scalar) -> None:
-    element = SubElement(variables, _ELEMENTS[scalar.kind], name=scalar.name, valueReference=str(scalar.value_reference))
+def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None) -> Element:
+    name = scalar.fmi3_type or _ELEMENTS[scalar.kind]
+    element = SubElement(variables, name, name=scalar.name, valueReference=str(scalar.value_reference))
+    unit, display_unit = units_of(scalar)
     attributes: dict[str, float | int | bool | str | None] = {
         "description": scalar.description or None,
         "causality": scalar.causality.value,
         "variability": scalar.variability.value,
         "initial": None if scalar.initial is None else scalar.initial.value,
-        "declaredType": ENUMERATIONS[scalar.role][0] if scalar.role in ENUMERATIONS and scalar.role is not None else None,
-        "unit": scalar.unit,
-        "displayUnit": scalar.display_unit,
+        "declaredType": declared_type,
+        "unit": unit,
+        "displayUnit": display_unit,
         "relativeQuantity": True if scalar.relative else None,
         "min": scalar.min,
         "max": scalar.max,
@@ -114,12 +116,11 @@ def _add_variable(variables: Element, scalar: Scalar) -> None:
             element.set(name, text_of(content))
     for size in scalar.shape:
         SubElement(element, "Dimension", start=str(size))
-    if scalar.start is None:
-        return
-    if scalar.kind is Kind.STRING:
+    if scalar.kind is Kind.STRING and scalar.start is not None:
         SubElement(element, "Start", value=text_of(scalar.start))
-    else:
+    elif scalar.start is not None:
         element.set("start", " ".join([text_of(scalar.start)] * scalar.size))
+    return element
 
 
 def _add_structure(root: Element, description: ModelDescription) -> None:
@@ -128,6 +129,6 @@ def _add_structure(root: Element, description: ModelDescription) -> None:
     for index in description.outputs:
         # A new input changes nothing before the next fmi3DoStep, so no output depends on one directly.
         SubElement(structure, "Output", valueReference=references[index], dependencies="")
-    for index in description.outputs:
+    for index in description.calculated:
         knowns = " ".join(references[i] for i in description.initial_knowns[index])
         SubElement(structure, "InitialUnknown", valueReference=references[index], dependencies=knowns)

@@ -28,6 +28,7 @@ except ModuleNotFoundError as error:
     raise BuildError("FMPy, which runs FMUs, is not installed; install the extra: pip install 'surrogate-fmu[fmu]'") from error
 
 _KEPT_MESSAGES = 1000
+_USUAL = ("Float64", "Int64", "Enumeration", "Boolean", "String")
 # Loading and unloading a library from several threads at once is not safe everywhere; in one thread the collector may free an
 # instance while another one is made.
 _loading = threading.RLock()
@@ -84,7 +85,7 @@ class FmuInstance:
         }
         third = str(description.fmiVersion).startswith("3")
         with _loading:
-            fmu = Fmi3Slave(sizes_of(description), **arguments) if third else FMU2Slave(**arguments)
+            fmu = Fmi3Slave(sizes_of(description), _types_of(description), **arguments) if third else FMU2Slave(**arguments)
             try:
                 if third:
                     fmu.instantiate(loggingOn=True, logMessage=_fmi3_logger(take_message))
@@ -123,6 +124,11 @@ class FmuInstance:
 def sizes_of(description: Any) -> dict[int, int]:
     """Elements of every variable of FMPy's model description, by value reference."""
     return {v.valueReference: math.prod(int(d.start) for d in v.dimensions) for v in description.modelVariables}
+
+
+def _types_of(description: Any) -> dict[int, str]:
+    """Types by value reference, of those variables whose type is not the usual one."""
+    return {v.valueReference: v.type for v in description.modelVariables if v.type not in _USUAL}
 
 
 def _fmi2_callbacks(take_message: Callable[[int, bytes | None, str], None]) -> Any:

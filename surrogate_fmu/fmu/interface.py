@@ -2,87 +2,34 @@
 
 FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1; with FMI 3.0 it stays an array. The
 variables of the manifest come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these
-whose name the manifest uses already is called `surrogate.<name>`.
+whose name the manifest uses already is called `surrogate.<name>`. Where the surrogate stands for the FMU of a plant, its face says
+what else there is, and the order.
 """
 
 import itertools
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from surrogate_fmu.face import Face
+from surrogate_fmu.fmu.references import numbered
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
-from surrogate_fmu.variables import Causality, Initial, Variability, Variable, scalar_names
+from surrogate_fmu.variables import Causality, Initial, Variability, Variable, VariableType, scalar_names
 
 INTEGER_MAX = 2**31 - 1  # fmi2Integer
 LONG_MAX = 2**63 - 1  # fmi3Int64
 
 
-class Kind(Enum):
-    """Base type of a scalar (FMI 2.0.4, section 2.2.7); the value is the name of its XML element."""
-
-    REAL = "Real"
-    INTEGER = "Integer"
-    BOOLEAN = "Boolean"
-    STRING = "String"
-    ENUMERATION = "Enumeration"
-
-
-class Role(StrEnum):
-    """What a scalar that is not in the manifest is for; the value is its name."""
-
-    SEED = "seed"
-    Z_MODE = "z_mode"
-    DOMAIN_POLICY = "domain_policy"
-    DEVICE = "device"
-    IN_DOMAIN = "in_domain"
-    DOMAIN_DISTANCE = "domain_distance"
-    LATENT = "z"
-    STATISTIC = "statistic"
-    """Over the members of an ensemble; its name is `<output>.<statistic>`."""
-
+_KINDS = {
+    VariableType.REAL: Kind.REAL,
+    VariableType.INTEGER: Kind.INTEGER,
+    VariableType.BOOLEAN: Kind.BOOLEAN,
+    VariableType.ENUMERATION: Kind.ENUMERATION,
+}
 
 # Values of the enumerations, in their order; FMI counts them from 1.
 Z_MODES: tuple[ZMode, ...] = (ZMode.SAMPLED, ZMode.MEAN, ZMode.HELD, ZMode.EXTERNAL)
 DOMAIN_POLICIES: tuple[DomainPolicy, ...] = (DomainPolicy.WARN, DomainPolicy.CLAMP, DomainPolicy.REFUSE)
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """One variable of the FMU: a scalar, or with FMI 3.0 an array.
-
-    Attributes:
-        variable: name of the manifest's variable that it belongs to; None for the others.
-        role: what it is for, where it is not in the manifest.
-        start: of every element; None for outputs.
-        shape: of an array; () for a scalar.
-        relative: a difference, which the offset of its unit does not touch.
-        offset: place of its first element in x, y or z, or among the statistics, each of which is as large as y.
-    """
-
-    name: str
-    kind: Kind
-    causality: Causality
-    variability: Variability
-    initial: Initial | None
-    start: float | int | str | None = None
-    description: str = ""
-    unit: str | None = None
-    display_unit: str | None = None
-    min: float | int | None = None
-    max: float | int | None = None
-    nominal: float | None = None
-    variable: str | None = None
-    role: Role | None = None
-    value_reference: int = -1
-    shape: tuple[int, ...] = ()
-    relative: bool = False
-    offset: int = 0
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
 
 
 def surrogate_interface(
@@ -110,11 +57,56 @@ def surrogate_interface(
     extras = _surrogate_extras(manifest, external_latents, arrays, seed_max)
     for number, (statistic, relative) in enumerate((statistics or {}).items()):
         for variable in manifest.outputs:
-            of = replace(variable, name=f"{variable.name}.{statistic}", value_reference=None)
+            of = _statistic(variable, statistic)
             text = f"{statistic} of {variable.name} over the members"
             for scalar in _scalars_of(of, arrays, number * manifest.output_dim + offsets[variable.name]):
                 extras.append(replace(scalar, variable=None, role=Role.STATISTIC, description=text, relative=relative))
-    return _numbered(manifest.variables, own, extras)
+    if manifest.face is not None:
+        own, extras = _with_face(manifest.face, own, extras, arrays)
+    return numbered(manifest.variables, own, extras, manifest.face, arrays)
+
+
+def _statistic(variable: Variable, statistic: str) -> Variable:
+    """A real one, whatever the output is."""
+    name = f"{variable.name}.{statistic}"
+    if variable.type is VariableType.REAL:
+        return replace(variable, name=name, value_reference=None)
+    return Variable(name, variable.causality, shape=variable.shape)
+
+
+def _with_face(face: Face, own: list[Scalar], extras: list[Scalar], third: bool) -> tuple[list[Scalar], list[Scalar]]:
+    """With what the plant's FMU has besides, in its order; its seed takes the place of the surrogate's."""
+    kept = [
+        replace(scalar, variable=None, role=Role.KEPT, recorded=face.recorded(variable))
+        for offset, variable in enumerate(face.kept)
+        for scalar in _scalars_of(variable, offset=offset)
+    ]
+    kept += [
+        Scalar(
+            text.name,
+            Kind.STRING,
+            Causality.PARAMETER,
+            Variability.FIXED,
+            Initial.EXACT,
+            text.start,
+            text.description,
+            role=Role.KEPT,
+            value_reference=text.value_reference,
+            offset=len(face.kept) + place,
+        )
+        for place, text in enumerate(face.texts)
+    ]
+    seeds = []
+    if face.seed is not None:
+        (declared,) = _scalars_of(face.seed)
+        largest = [int(scalar.max or 0) for scalar in extras if scalar.role is Role.SEED]
+        extras = [scalar for scalar in extras if scalar.role is not Role.SEED]
+        seed_max = min(int(face.seed.limits[1]), *largest) if third else largest[0]
+        start = declared.start if isinstance(declared.start, int) and 0 <= declared.start <= seed_max else 0
+        seed = replace(_seed("", seed_max), name=declared.name, description=declared.description, start=start)
+        seeds = [replace(seed, value_reference=declared.value_reference, fmi3_type=declared.fmi3_type)]
+    places = {name: place for place, name in enumerate(face.order)}
+    return sorted([*own, *kept, *seeds], key=lambda s: places.get(s.variable or s.name, len(places))), extras
 
 
 def ensemble_statistics(members: int, quantiles: Sequence[float]) -> dict[str, bool]:
@@ -133,47 +125,37 @@ def _quantile_name(quantile: float) -> str:
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     own = [scalar for variable in variables for scalar in _scalars_of(variable)]
-    return _numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
-
-
-def _numbered(variables: Sequence[Variable], own: Iterable[Scalar], extras: Iterable[Scalar]) -> tuple[Scalar, ...]:
-    """Give every scalar a value reference: the variable's own where it has one that is free, else the next free number.
-
-    An array's own number goes to its first element. Numbers are unique across base types, although FMI 2 does not ask for it.
-    """
-    listed = list(own)
-    names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
-    for extra in extras:
-        listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
-    taken: set[int] = set()
-    for position, scalar in enumerate(listed):
-        if scalar.value_reference in taken:
-            listed[position] = replace(scalar, value_reference=-1)
-        taken.add(listed[position].value_reference)
-    free = (number for number in itertools.count() if number not in taken)
-    return tuple(s if s.value_reference >= 0 else replace(s, value_reference=next(free)) for s in listed)
+    return numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 
 def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> list[Scalar]:
     assert variable.variability is not None
     names = [variable.name] if arrays else scalar_names(variable)
+    real = variable.type is VariableType.REAL
+    number = float if real else bool if variable.type is VariableType.BOOLEAN else int
+    start, low, high = (None if value is None else number(value) for value in (variable.start, variable.min, variable.max))
     scalars = [
         Scalar(
             name,
-            Kind.REAL,
+            _KINDS[variable.type],
             variable.causality,
             variable.variability,
             variable.initial,
-            variable.start,
+            start,
             variable.description,
-            variable.unit,
+            variable.unit if real else None,
             variable.display_unit,
-            variable.min,
-            variable.max,
-            variable.nominal,
+            low,
+            high,
+            variable.nominal if real else None,
             variable.name,
             shape=variable.shape if arrays else (),
             offset=offset + place,
+            items=variable.items,
+            type_name=(variable.type_name or f"{variable.name}.type") if variable.items else None,
+            fmi3_type=variable.fmi3_type or ("Int32" if variable.type is VariableType.INTEGER else None),
+            plant_unit=variable.plant_unit,
+            relative=variable.relative,
         )
         for place, name in enumerate(names)
     ]

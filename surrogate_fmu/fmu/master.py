@@ -12,13 +12,23 @@ import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
 from surrogate_fmu.fmu.instance import FmuInstance, Message, sizes_of
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES, Role
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.unpacked import UnpackedFmu, unpack_fmu
 from surrogate_fmu.manifest import DomainPolicy, ZMode
-from surrogate_fmu.variables import Causality, find_variable, scalar_names
+from surrogate_fmu.variables import Causality, VariableType, find_variable, scalar_names
 
 _SNAPSHOT_FORMAT = "surrogate-fmu FMU snapshot 1"
 _HEAD = 32  # SHA-256 in front of a snapshot
+# In FMI 2 variables of several types may have one value reference, so references are told apart by their type here.
+_SHIFT = 2**32
+_ACCESS = ("Real", "Integer", "Boolean")
+_SHIFTS = {
+    VariableType.REAL: 0,
+    VariableType.INTEGER: _SHIFT,
+    VariableType.ENUMERATION: _SHIFT,
+    VariableType.BOOLEAN: 2 * _SHIFT,
+}
 
 
 class FmuSession:
@@ -56,20 +66,23 @@ class FmuSession:
         self._unpacked = unpacked  # keeps the files
         self.manifest = unpacked.manifest
         self._lock = threading.RLock()
-        self._references = {v.name: v.valueReference for v in unpacked.description.modelVariables}
+        described = {v.name: v for v in unpacked.description.modelVariables}
+        self._references = {name: v.valueReference for name, v in described.items()}
         self._sizes = sizes_of(unpacked.description)
         arrays = str(unpacked.description.fmiVersion).startswith("3")
         self._elements = {
-            v.name: [self._references[name] for name in ([v.name] if arrays else scalar_names(v))] for v in self.manifest.variables
+            v.name: [self._references[name] + _SHIFTS[v.type] for name in ([v.name] if arrays else scalar_names(v))]
+            for v in (*self.manifest.variables, *(() if self.manifest.face is None else self.manifest.face.kept))
         }
         self._condition = [vr for v in self.manifest.condition for vr in self._elements[v.name]]
         self._output_references = [vr for v in self.manifest.outputs for vr in self._elements[v.name]]
+        face = self.manifest.face
+        self._names = {} if face is None or face.seed is None else {str(Role.SEED): face.seed.name}
         latent_names = [f"{Role.LATENT}[{i + 1}]" for i in range(self.manifest.latent_dim)]
         if arrays and latent_names:
             latent_names = [Role.LATENT.value]
         self._latents = [self._role(name) for name in latent_names]
-        limits = {v.valueReference: v.max for v in unpacked.description.modelVariables}
-        self._seed_max = int(limits.get(self._role(Role.SEED)) or INTEGER_MAX)
+        self._seed_max = int(getattr(described.get(self._name_of(Role.SEED)), "max", None) or INTEGER_MAX)
         self._start_time = start_time
         self._device = device
         self._seed, self._z_mode, self._domain_policy = 0, ZMode.SAMPLED, DomainPolicy.WARN
@@ -160,14 +173,14 @@ class FmuSession:
             self._check_open("outputs")
             if not self._running:
                 raise CallOrderError("outputs is not allowed while the session is instantiated: call initialize first")
-            return self._arranged(self.manifest.outputs, self._call(self._fmu.getReal, self._output_references))
+            return self._arranged(self.manifest.outputs, self._call(self._get, self._output_references))
 
     @property
     def values(self) -> dict[str, Any]:
         """Present values of inputs and parameters by name, as the FMU reads them back."""
         with self._lock:
             self._check_open("values")
-            return self._arranged(self.manifest.condition, self._call(self._fmu.getReal, self._condition))
+            return self._arranged(self.manifest.condition, self._call(self._get, self._condition))
 
     @property
     def in_domain(self) -> bool:
@@ -287,12 +300,38 @@ class FmuSession:
         if not references:
             return
         try:
-            self._call(self._fmu.setReal, references, values)
+            self._call(self._set, references, values)
         except SessionError:
             # A good write takes back the refusal that the FMU holds against its next step.
-            self._fmu.setReal(references, self._known_values(references))
+            self._set(references, self._known_values(references))
             raise
         self._take_known(references, values)
+
+    def _get(self, references: list[int]) -> list[float]:
+        """Elements one behind the other; a reference has the shift of its type."""
+        if all(vr < _SHIFT for vr in references):
+            values: list[float] = self._fmu.getReal(references)
+            return values
+        values = []
+        for vr in references:
+            kind, reference = divmod(vr, _SHIFT)
+            values += map(float, getattr(self._fmu, f"get{_ACCESS[kind]}")([reference]))
+        return values
+
+    def _set(self, references: list[int], values: list[float]) -> None:
+        if all(vr < _SHIFT for vr in references):
+            self._fmu.setReal(references, values)
+            return
+        place = 0
+        for vr in references:
+            kind, reference = divmod(vr, _SHIFT)
+            part = values[place : place + self._size(vr)]
+            place += self._size(vr)
+            numbers = [(float, int, bool)[kind](value) for value in part]
+            getattr(self._fmu, f"set{_ACCESS[kind]}")([reference], numbers)
+
+    def _size(self, reference: int) -> int:
+        return self._sizes[reference % _SHIFT]
 
     def _known_values(self, references: list[int]) -> list[float]:
         return [value for vr in references for value in self._known[vr]]
@@ -300,8 +339,8 @@ class FmuSession:
     def _take_known(self, references: list[int], values: list[float]) -> None:
         place = 0
         for vr in references:
-            self._known[vr] = values[place : place + self._sizes[vr]]
-            place += self._sizes[vr]
+            self._known[vr] = values[place : place + self._size(vr)]
+            place += self._size(vr)
 
     def _scalars_of(self, values: Mapping[str, Any], z: Any = None, call: str = "") -> tuple[list[int], list[float]]:
         references: list[int] = []
@@ -318,6 +357,8 @@ class FmuSession:
                 raise InputError(f"{name!r}: expected a number in {variable.unit!r}, got {value!r}") from error
             if array.shape != variable.shape:
                 raise InputError(f"{name!r}: expected the shape {variable.shape}, got {array.shape}")
+            if variable.type is not VariableType.REAL and not all(map(_is_whole, array.ravel().tolist())):
+                raise InputError(f"{name!r}: expected a value of its type {variable.type}, as a whole number, got {value!r}")
             references += self._elements[name]
             scalars += array.ravel().tolist()
         if z is not None:
@@ -335,6 +376,9 @@ class FmuSession:
     def _fmu_reset_values(self) -> None:
         self._read_known()
         self._write_configuration()
+        if self.manifest.face is not None:  # what is not modelled, as it was when the plant was recorded
+            for name, value in self.manifest.face.values.items():
+                self._call(self._set, self._elements[name], [value])
         self._call(self._fmu.setString, [self._role(Role.DEVICE)], [self._device])
 
     def _write_configuration(self) -> None:
@@ -347,12 +391,16 @@ class FmuSession:
 
     def _read_known(self) -> None:
         references = self._condition + [vr for vr in self._latents if vr is not None]
-        values = self._call(self._fmu.getReal, references) if references else []
+        values = self._call(self._get, references) if references else []
         self._known = {}
         self._take_known(references, values)
 
     def _role(self, name: str) -> int | None:
-        return self._references.get(f"surrogate.{name}", self._references.get(name))
+        return self._references.get(self._name_of(name))
+
+    def _name_of(self, name: str) -> str:
+        other = f"surrogate.{name}"
+        return self._names.get(name) or (other if other in self._references else name)
 
     def _arranged(self, variables: Any, scalars: list[float]) -> dict[str, Any]:
         arranged: dict[str, Any] = {}
@@ -366,3 +414,7 @@ class FmuSession:
     def _check_open(self, call: str) -> None:
         if self._closed:
             raise CallOrderError(f"{call} is not allowed while the session is closed: make a new session")
+
+
+def _is_whole(value: float) -> bool:
+    return value.is_integer() and abs(value) < _SHIFT**2

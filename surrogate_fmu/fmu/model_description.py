@@ -6,10 +6,12 @@ This module says what is in the file; `fmi2_xml` and `fmi3_xml` write it.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import FmiVersion
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Role, Scalar, plant_interface, surrogate_interface
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, plant_interface, surrogate_interface
+from surrogate_fmu.fmu.scalar import Role, Scalar
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Causality, Initial, Variable
 
 LOG_CATEGORIES = {
     "logStatusWarning": "the step was taken, but the result deserves a look: outside the training domain",
@@ -52,6 +54,32 @@ ENUMERATIONS: dict[Role, tuple[str, tuple[tuple[str, str], ...]]] = {
 }
 
 
+def enumerations(scalars: Sequence[Scalar]) -> dict[str, tuple[tuple[str, int, str], ...]]:
+    """Items (name, value, description) of the enumerations by name; the surrogate's own ones give way to the plant's."""
+    types: dict[str, tuple[tuple[str, int, str], ...]] = {}
+    for scalar in scalars:
+        if scalar.type_name is not None:
+            types[scalar.type_name] = tuple((item.name, item.value, item.description) for item in scalar.items)
+    names = {*types, *(scalar.name for scalar in scalars)}
+    for scalar in scalars:
+        if scalar.role in ENUMERATIONS and scalar.role is not None:
+            items = ENUMERATIONS[scalar.role][1]
+            types[_own_type(scalar.role, names)] = tuple((item, value, text) for value, (item, text) in enumerate(items, start=1))
+    return types
+
+
+def type_of(scalar: Scalar, scalars: Sequence[Scalar]) -> str | None:
+    """Name of a scalar's enumeration; None where it is none."""
+    if scalar.role not in ENUMERATIONS or scalar.role is None:
+        return scalar.type_name
+    return _own_type(scalar.role, {s.name for s in scalars} | {s.type_name for s in scalars if s.type_name is not None})
+
+
+def _own_type(role: Role, taken: Collection[str]) -> str:
+    name = ENUMERATIONS[role][0]
+    return f"surrogate.{name}" if name in taken else name
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """The flags of the CoSimulation element (FMI 2.0.4, section 4.3.1; FMI 3.0.2, section 4.4) that differ between backends."""
@@ -73,6 +101,7 @@ class ModelDescription:
         initial_knowns: by index of an output in `scalars`, the indices of what it depends on at the start.
         fmi: the version that `to_xml` writes; arrays among the scalars need 3.0.
         source_files: to compile, by name in `sources/`; empty where no sources are inside.
+        face: of the plant's FMU that it stands for.
     """
 
     name: str
@@ -86,6 +115,7 @@ class ModelDescription:
     initial_knowns: Mapping[int, tuple[int, ...]]
     fmi: FmiVersion = FmiVersion.V2
     source_files: tuple[str, ...] = ()
+    face: Face | None = None
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -93,15 +123,31 @@ class ModelDescription:
         return tuple(i for i, scalar in enumerate(self.scalars) if scalar.causality is Causality.OUTPUT)
 
     @property
+    def calculated(self) -> tuple[int, ...]:
+        """Indices of the outputs that are no constants."""
+        return tuple(i for i in self.outputs if self.scalars[i].initial is Initial.CALCULATED)
+
+    @property
+    def naming_convention(self) -> str:
+        """How names are made: the plant's way."""
+        return "flat" if self.face is not None and self.face.flat_names else "structured"
+
+    @property
     def time_reference(self) -> int:
-        """The value reference of FMI 3.0's variable `time`: the first number that is free."""
+        """The value reference of FMI 3.0's variable `time`: the plant's, else the first number that is free."""
         taken = {scalar.value_reference for scalar in self.scalars}
-        return next(number for number in range(len(taken) + 1) if number not in taken)
+        first = 0 if self.face is None else self.face.free_reference
+        if self.face is not None and self.face.time_reference is not None and self.face.time_reference not in taken:
+            return self.face.time_reference
+        return next(number for number in range(first, first + len(taken) + 1) if number not in taken)
 
     @property
     def time_name(self) -> str:
         """The name of FMI 3.0's independent variable."""
         names = {scalar.name for scalar in self.scalars}
+        if self.face is not None and self.face.time_name is not None and self.face.time_name not in names:
+            return self.face.time_name
+        names |= set(() if self.face is None else self.face.taken)
         return "surrogate.time" if "time" in names else "time"
 
     def to_xml(self) -> bytes:
@@ -147,6 +193,7 @@ def describe_surrogate(
         knowns,
         fmi,
         source_files,
+        manifest.face,
     )
 
 

@@ -1,5 +1,6 @@
 """One instance of any FMU, FMI 2.0 or 3.0, in FMPy, with its variables by name."""
 
+import math
 import shutil
 import tempfile
 import weakref
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from surrogate_fmu.errors import ConfigError, PlantError
+from surrogate_fmu.plant.fmu_description import read_description
 
 try:
-    from fmpy import calloc, free, platform, platform_tuple, read_model_description, supported_platforms
+    from fmpy import calloc, free, platform, platform_tuple, supported_platforms
     from fmpy.fmi2 import (
         FMU2Model,
         FMU2Slave,
@@ -39,6 +41,7 @@ class PlantFmu:
         kind: of it that is used, as FMPy calls it.
         description: FMPy's model description.
         variables: FMPy's variables, by name.
+        has_terminals: whether it groups variables to terminals (FMI 3.0.2, section 2.4.9).
 
     Raises:
         ConfigError: there is no such FMU, it is not of this kind, or it has no binary for this machine.
@@ -50,10 +53,7 @@ class PlantFmu:
         self.name = path.name
         self._folder = _unpack(path)
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        try:
-            self.description: Any = read_model_description(str(self._folder), validate=False)
-        except Exception as error:
-            raise ConfigError(f"{self.name}: its modelDescription.xml cannot be read ({error}); export it again") from error
+        self.description: Any = read_description(self._folder, self.name)
         self._implementation = getattr(self.description, self.kind)
         if self._implementation is None:
             raise ConfigError(f"{self.name} is for model exchange only, without a solver of its own; export it for co-simulation")
@@ -64,6 +64,7 @@ class PlantFmu:
                 "record it where it runs, or export it for this platform"
             )
         self.variables = {variable.name: variable for variable in self.description.modelVariables}
+        self.has_terminals = (self._folder / "terminalsAndIcons" / "terminalsAndIcons.xml").is_file()
         self._third = str(self.description.fmiVersion).startswith("3")
         self._log: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         self._fmu: Any = None
@@ -93,9 +94,9 @@ class PlantFmu:
         variable = self.variables[name]
         number: Any = float(value)
         if variable.type == "Boolean":
-            number = value > 0.5
+            number = value >= 0.5
         elif variable.type in _INTEGERS or variable.type == "Enumeration":
-            number = round(value)
+            number = math.floor(value + 0.5)
         setter = getattr(self._fmu, f"set{self._access(variable.type)}")
         self._call(f"setting {name}", setter, [variable.valueReference], [number])
 
@@ -165,6 +166,8 @@ class CoSimulationFmu(PlantFmu):
 def fmu_kinds(path: Path) -> set[str]:
     """What an FMU can be used for, of "coSimulation" and "modelExchange"; none where it cannot be read."""
     try:
+        from fmpy import read_model_description
+
         description = read_model_description(str(path), validate=False)
     except Exception:  # whoever opens it says why
         return set()

@@ -1,21 +1,31 @@
 """What an FMU's model description says of it as a plant: inputs, outputs, parameters, step size, seed."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.face import Face
+from surrogate_fmu.plant.fmu_face import is_kept, read_face
+from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.plant.settings import PlantSettings
-from surrogate_fmu.units import parse_unit
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Variable
 
-_INTEGERS = {"Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64"}
-NUMERIC = frozenset({"Real", "Float32", "Float64", "Boolean", "Enumeration"}) | _INTEGERS
-"""Types of FMI 2.0 and 3.0 that are numbers."""
 _SEED = re.compile(r"(?:.*[._])?(?:random_?)?seed", re.IGNORECASE)
 _SHOWN = 12  # names in a message
+_INNER = {
+    "local": "local variables",
+    "calculatedParameter": "calculated parameters",
+    "structuralParameter": "structural parameters",
+}
+_CAPABILITIES = {
+    "hasEventMode": "the plant has an event mode",
+    "providesIntermediateUpdate": "the plant tells of intermediate times",
+    "mightReturnEarlyFromDoStep": "the plant may return early from a step",
+    "canInterpolateInputs": "the plant interpolates inputs over a step",
+    "maxOutputDerivativeOrder": "the plant has derivatives of outputs by time",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,7 @@ class FmuInterface:
         seed: name of the parameter that takes the plant seed; empty where there is none.
         communication_step_size: [s].
         left_out: what the FMU has and a surrogate of it has not, a sentence each.
+        face: what it has besides what is modelled, as far as a system may be wired to it.
     """
 
     variables: tuple[Variable, ...]
@@ -35,6 +46,7 @@ class FmuInterface:
     seed: str
     communication_step_size: float
     left_out: tuple[str, ...]
+    face: Face
 
 
 def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuInterface:
@@ -51,7 +63,7 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
     """
     known = {v.name: v for v in description.modelVariables}
     inputs = _choose(known, settings.inputs, ("input",), "input", name)
-    outputs = _choose(known, settings.outputs, ("output",), "output", name)
+    outputs = [v for v in _choose(known, settings.outputs, ("output",), "output", name) if v.variability != "constant"]
     parameters = [_find(known, n, ("parameter", "structuralParameter"), "parameter", name) for n in settings.parameters]
     inputs = [v for v in inputs if v.name not in settings.values]
     if not outputs:
@@ -61,19 +73,32 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
     modelled = {v.name for v in (*inputs, *outputs, *parameters)}
     for other in settings.values:
         _find(known, other, ("input", "parameter", "structuralParameter"), "input or parameter", name)
+    seed = find_seed(known, settings, name)
+    face = read_face(description, modelled, settings.values, seed)
     return FmuInterface(
-        tuple(variable_of(v) for v in description.modelVariables if v.name in modelled),
+        tuple(read_variable(v, description.unitDefinitions, name) for v in description.modelVariables if v.name in modelled),
         dict(settings.values),
-        find_seed(known, settings, name),
+        seed,
         _step_size(description, settings, name),
-        tuple(_left_out(description, modelled)),
+        tuple(_left_out(description, modelled, face)),
+        face,
     )
+
+
+def seed_parameter(variables: Mapping[str, Any]) -> str:
+    """Name of the integer parameter that is called after a seed, of FMPy's variables by name; empty where there is none."""
+    found = (v for v in variables.values() if v.causality == "parameter" and v.type in INTEGERS and _SEED.fullmatch(v.name))
+    return next((str(variable.name) for variable in found), "")
 
 
 def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str, ...], kind: str, fmu: str) -> list[Any]:
     if names:
         return [_find(known, name, causalities, kind, fmu) for name in names]
-    return [v for v in known.values() if v.causality in causalities and v.type in NUMERIC and not v.dimensions]
+    return [
+        v
+        for v in known.values()
+        if v.causality in causalities and v.type in NUMERIC and not v.dimensions and v.variability != "constant" and v.alias is None
+    ]
 
 
 def _find(known: Mapping[str, Any], name: str, causalities: tuple[str, ...], kind: str, fmu: str) -> Any:
@@ -83,6 +108,8 @@ def _find(known: Mapping[str, Any], name: str, causalities: tuple[str, ...], kin
         raise ConfigError(f"{fmu} has no numeric {kind} {name!r}; it has {', '.join(there[:_SHOWN]) or 'none'}{more}")
     if known[name].dimensions:
         raise ConfigError(f"{fmu}: {name!r} is an array; recordings are of scalars, leave it out")
+    if known[name].alias is not None:
+        raise ConfigError(f"{fmu}: {name!r} is another name of {known[name].alias.name!r}; name that one")
     return known[name]
 
 
@@ -90,10 +117,8 @@ def find_seed(known: Mapping[str, Any], settings: PlantSettings, name: str) -> s
     """Name of the parameter that takes the plant seed: the one that is set, or one that is called so; empty where there is none."""
     if settings.seed:
         return str(_find(known, settings.seed, ("parameter",), "parameter", name).name)
-    for variable in known.values():
-        if variable.causality == "parameter" and variable.type in _INTEGERS and _SEED.fullmatch(variable.name):
-            return "" if variable.name in (*settings.parameters, *settings.values) else str(variable.name)
-    return ""
+    found = seed_parameter(known)
+    return "" if found in (*settings.parameters, *settings.values) else found
 
 
 def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
@@ -109,58 +134,49 @@ def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
     return given
 
 
-def variable_of(variable: Any) -> Variable:
-    """A numeric scalar of FMPy's model description; an input, an output, or what is set before a run."""
-    causality = {"input": Causality.INPUT, "output": Causality.OUTPUT}.get(variable.causality, Causality.PARAMETER)
-    low, high = (_number(value) for value in (variable.min, variable.max))
-    if low is not None and high is not None and low >= high:
-        low = high = None
-    declared = variable.declaredType
-    return Variable(
-        variable.name,
-        causality,
-        _unit(variable.unit or getattr(declared, "unit", None)),
-        description=variable.description or "",
-        start=None if causality is Causality.OUTPUT else _start(variable),
-        min=low,
-        max=high,
-        nominal=_number(variable.nominal),
-        value_reference=variable.valueReference,
-    )
-
-
-def _start(variable: Any) -> float:
-    text = str(variable.start or "0").split()[0]
-    return _number(text) or 0.0
-
-
-def _number(text: Any) -> float | None:
-    if text is None or text == "":
-        return None
-    if str(text).lower() in ("true", "false"):
-        return float(str(text).lower() == "true")
-    value = float(text)
-    return value if math.isfinite(value) else None
-
-
-def _unit(text: str | None) -> str:
-    try:
-        parse_unit(text or "1")
-    except ValueError:
-        return "1"
-    return text or "1"
-
-
-def _left_out(description: Any, modelled: set[str]) -> list[str]:
+def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
     sentences = []
+    there = {*modelled, *face.order}
     for variable in description.modelVariables:
-        if variable.name in modelled or variable.causality not in ("input", "output"):
+        if variable.name in there or variable.alias is not None or variable.causality not in ("input", "output", "parameter"):
             continue
-        why = "is no number" if variable.type not in NUMERIC else "is an array" if variable.dimensions else "was not chosen"
+        why = (
+            "is no number"
+            if variable.type not in NUMERIC
+            else "is an array"
+            if variable.dimensions
+            else "is described in a way that cannot be"
+            if is_kept(variable)
+            else "was not chosen"
+        )
         sentences.append(f"{variable.causality} {variable.name} {why}")
+    for causality, what in _INNER.items():
+        count = sum(v.causality == causality for v in description.modelVariables)
+        if count:
+            sentences.append(f"{count} {what}, which a master can only read")
+    tunable = [v.name for v in description.modelVariables if v.name in modelled and v.variability == "tunable"]
+    if tunable:
+        sentences.append(f"parameters that are set during a run: {_names(tunable)}; the surrogate takes them before it")
+    started = [
+        v.name for v in description.modelVariables if v.name in modelled and v.causality == "output" and v.initial != "calculated"
+    ]
+    if started:
+        sentences.append(f"outputs whose start value is set: {_names(started)}; the surrogate calculates it")
+    return sentences + _lacking(description)
+
+
+def _lacking(description: Any) -> list[str]:
+    """What the FMU can do and no surrogate can."""
     co_simulation = description.coSimulation
-    if getattr(co_simulation, "hasEventMode", False):
-        sentences.append("the plant has an event mode")
+    sentences = [sentence for flag, sentence in _CAPABILITIES.items() if getattr(co_simulation, flag, False)]
+    if description.modelExchange is not None and co_simulation is not None:
+        sentences.append("the plant is there for model exchange, too")
+    if getattr(description, "scheduledExecution", None) is not None:
+        sentences.append("the plant is there for scheduled execution, too")
     if any(variable.type == "Clock" for variable in description.modelVariables):
         sentences.append("the plant has clocks")
     return sentences
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,8 +1,10 @@
 """An FMU as the plant."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.plant.fmu_interface import FmuInterface, read_interface
 from surrogate_fmu.plant.fmu_model_exchange import open_fmu
 from surrogate_fmu.plant.settings import PlantSettings
@@ -33,12 +35,20 @@ class FmuPlant:
         self._fmu = open_fmu(Path(path))
         self.description = self._fmu.description
         self.interface: FmuInterface = read_interface(self.description, settings or PlantSettings(), self._fmu.name)
+        if self._fmu.has_terminals:
+            left_out = (*self.interface.left_out, "the plant has terminals, which group its variables")
+            self.interface = replace(self.interface, left_out=left_out)
         self._outputs = [variable.name for variable in with_causality(self.variables, Causality.OUTPUT)]
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Inputs, outputs and parameters that are modelled."""
         return self.interface.variables
+
+    @property
+    def face(self) -> Face:
+        """What the FMU has besides, as far as a system may be wired to it."""
+        return self.interface.face
 
     @property
     def communication_step_size(self) -> float:

@@ -20,7 +20,7 @@ from surrogate_fmu.plant.process_engine import Engine, run_in_processes
 from surrogate_fmu.plant.protocol import Plant
 from surrogate_fmu.plant.run import PlantRun
 from surrogate_fmu.plant.source import PlantSource
-from surrogate_fmu.variables import Causality, with_causality
+from surrogate_fmu.variables import Causality, Variable, VariableType, with_causality
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def record(
 ) -> Recording:
     """Drive the plant through every schedule, `individuals_per_schedule` times with different plant seeds.
 
+    Integers, booleans and enumerations get the values of their type that are nearest to the schedule's.
+
     Args:
         source: of the plant.
         seed: plant seeds are drawn from it, so they are written down by it and stand in the data.
@@ -74,9 +76,10 @@ def record(
     seeds = np.random.default_rng((seed, 2)).integers(1, 2**31, size=(len(schedules), individuals_per_schedule))
     plant = source.load()
     identity = source.digest(plant)
+    typed = [v for v in plant.variables if v.type is not VariableType.REAL]
     runs = [
         PlantRun(identity, number, int(plant_seed), schedule.parameters, schedule.inputs)
-        for number, schedule in enumerate(schedules)
+        for number, schedule in enumerate(_of_their_type(schedule, typed) for schedule in schedules)
         for plant_seed in seeds[number]
     ]
     runs_folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,14 @@ def record(
     return Recording(trajectories, in_order, seconds)
 
 
+def _of_their_type(schedule: Schedule, typed: Sequence[Variable]) -> Schedule:
+    parameters = {v.name: v.nearest(schedule.parameters[v.name]) for v in typed if v.name in schedule.parameters}
+    inputs = {
+        v.name: np.array([v.nearest(x) for x in schedule.inputs[v.name].tolist()]) for v in typed if v.name in schedule.inputs
+    }
+    return Schedule(schedule.parameters | parameters, schedule.inputs | inputs, schedule.excitations)
+
+
 def _assemble(plant: Plant, runs: Sequence[PlantRun], runs_folder: Path, provenance: dict[str, Any]) -> tuple[Trajectories, float]:
     inputs = [v.name for v in with_causality(plant.variables, Causality.INPUT)]
     parameters = with_causality(plant.variables, Causality.PARAMETER)
@@ -118,5 +129,6 @@ def _assemble(plant: Plant, runs: Sequence[PlantRun], runs_folder: Path, provena
         plant_seed=np.array([run.plant_seed for run in runs], dtype=np.int64),
         schedule=np.array([run.schedule_number for run in runs], dtype=np.int64),
         provenance=provenance,
+        face=getattr(plant, "face", None),
     )
     return trajectories, float(np.median(seconds))

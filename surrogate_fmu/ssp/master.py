@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
+from surrogate_fmu.plant.fmu_interface import seed_parameter
+from surrogate_fmu.ssp.parameter import parameter_value
 from surrogate_fmu.ssp.structure import Connection, Structure
 
 Array = NDArray[np.float64]
-_SEED, _SEEDS_APART = "seed", 100_000
-_BOOLEANS = {"true": 1.0, "false": 0.0}
+_SEEDS, _SEEDS_APART = ("surrogate.seed", "seed"), 100_000
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,15 @@ class SystemMaster:
         return variable is not None and variable.causality == "parameter"
 
     def seeds(self, seed: int) -> dict[str, dict[str, float]]:
-        """Values of the parameter `seed` of all components that have one, another for each."""
-        seeded = [path for path in self._fmus if self.parameter_of(path, _SEED)]
-        return {path: {_SEED: float(seed + _SEEDS_APART * place)} for place, path in enumerate(seeded)}
+        """Values of the seed parameter of all components that have one, another for each."""
+        found = ((path, self._seed_of(path)) for path in self._fmus)
+        seeded = [(path, name) for path, name in found if name]
+        return {path: {name: float(seed + _SEEDS_APART * place)} for place, (path, name) in enumerate(seeded)}
+
+    def _seed_of(self, path: str) -> str:
+        """A surrogate's own before one that its plant has."""
+        own = (name for name in _SEEDS if self.parameter_of(path, name))
+        return next(own, "") or seed_parameter(self._fmus[path].variables)
 
     def inputs_of(self, path: str) -> list[str]:
         """Names of the component's inputs that an output drives."""
@@ -172,7 +179,7 @@ class SystemMaster:
             if variable is None:
                 raise ConfigError(f"the system sets {name!r} of {path!r}, which its FMU does not have")
             if variable.type not in ("String", "Binary"):
-                values[name] = _BOOLEANS.get(text.lower(), 0.0) if text.lower() in _BOOLEANS else float(text)
+                values[name] = parameter_value(text, variable, path)
         return values
 
     def _resolve(self) -> dict[tuple[str, str], _Wire]:

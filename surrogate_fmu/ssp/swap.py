@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.errors import BundleError, ConfigError
+from surrogate_fmu.manifest import Manifest
+from surrogate_fmu.ssp.parameter import parameter_value
 from surrogate_fmu.ssp.structure import Component, Structure, read_structure
 
 _CAUSALITIES = {
@@ -27,6 +29,7 @@ _FAMILIES = {
     "Binary": {"Binary"},
 }
 _SOURCE = re.compile(rb"""(\ssource\s*=\s*)("[^"]*"|'[^']*')""")
+_MANIFEST = "documentation/manifest.json"
 _SHOWN = 12
 
 
@@ -121,7 +124,36 @@ def check_fit(structure: Structure, component: Component, fmu: Path) -> list[str
             f"{fmu.name} does not fit {component.path!r}: it lacks {'; '.join(problems[:_SHOWN])}. It has {', '.join(has[:_SHOWN])}"
             f"{more}"
         )
-    return warnings
+    return warnings + _set_elsewhere(component, fmu, variables)
+
+
+def _set_elsewhere(component: Component, fmu: Path, variables: dict[str, Any]) -> list[str]:
+    """What the system sets to another value than that at which a surrogate was recorded."""
+    with zipfile.ZipFile(fmu) as archive:
+        if _MANIFEST not in archive.namelist():
+            return []
+        try:
+            face = Manifest.from_json(archive.read(_MANIFEST)).face
+        except BundleError:  # of another version, or of another tool
+            return []
+    sentences = []
+    for kept in () if face is None else face.kept:
+        value, does = float(kept.start or 0.0), "leaves"
+        if kept.name in component.parameters and kept.name in variables:
+            value, does = parameter_value(component.parameters[kept.name], variables[kept.name], component.path), "sets"
+        if face is not None and value != face.recorded(kept):
+            sentences.append(
+                f"the system {does} {kept.name!r} {'to' if does == 'sets' else 'at'} {value:g}; {fmu.name} knows it at "
+                f"{face.recorded(kept):g} alone and will say that it is outside its domain"
+            )
+    for text in () if face is None else face.texts:
+        given = component.parameters.get(text.name, text.start)
+        if given != text.start:
+            sentences.append(
+                f"the system sets {text.name!r} to {given!r}; {fmu.name} knows it at {text.start!r} alone and will say that it is "
+                "outside its domain"
+            )
+    return sentences
 
 
 def _describe(fmu: Path) -> Any:

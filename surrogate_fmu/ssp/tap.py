@@ -59,6 +59,7 @@ def record_in_system(
         plant_seed=np.array(seeds, np.int64),
         schedule=np.arange(runs),
         provenance={"system": system.name, "component": found.path},
+        face=interface.face,
     )
 
 

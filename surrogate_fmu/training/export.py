@@ -37,6 +37,7 @@ def make_trained_bundle(
         hidden_dim=step.hidden_dim,
         domain=measure_domain(training),
         training=_provenance(result, training, validation, config),
+        face=training.face,
     )
     return export_bundle(step, manifest)
 

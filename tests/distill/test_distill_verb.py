@@ -79,7 +79,6 @@ def test_a_slow_fmu_becomes_a_fast_one_with_a_card(pendulum: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "says no range of gravity; give each the range that it has in your system, --range gravity=LOW:HIGH"),
         (("--hold", "gravity=9.81", "--range", "torque=3"), "--range 'torque=3': there is no = or no :; expected NAME=LOW:HIGH"),
         (("--hold", "gravity"), "--hold 'gravity': could not convert string to float: 'gravity'; expected NAME=VALUE"),
         (("--hold", "gravity=9.81", "--outputs", "height"), "has no numeric output 'height'; it has angle, speed"),
@@ -92,6 +91,15 @@ def test_what_cannot_be_used_is_refused_before_a_run(
     assert main(["distill", str(pendulum), "-o", str(tmp_path / "Fast.fmu"), *options]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob("surrogate.toml")) and not list(tmp_path.rglob("*.npz"))
+
+
+def test_an_input_that_matters_and_that_nobody_named_is_refused_after_the_survey(
+    pendulum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["distill", str(pendulum), "-o", str(tmp_path / "Fast.fmu"), "--jobs", "2"]) == 2
+    assert "change an output when they are moved: gravity" in (said := capsys.readouterr().err)
+    assert "--range gravity=LOW:HIGH, or keep it at one value, --hold gravity=9.81" in said
+    assert not list(tmp_path.rglob("surrogate.toml"))
 
 
 def test_the_plant_is_not_overwritten(pendulum: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

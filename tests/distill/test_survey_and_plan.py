@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from surrogate_fmu.config import load_config
-from surrogate_fmu.distill.plan import choose_size, input_ranges, run_steps, write_plan
-from surrogate_fmu.distill.survey import Survey, survey_plant
+from surrogate_fmu.distill.plan import check_unnamed, choose_size, input_ranges, run_steps, write_plan
+from surrogate_fmu.distill.survey import Survey, _moved, survey_plant
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Range
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Causality, EnumerationItem, Variable, VariableType
 
 LAG = '''
 import math
 
 import numpy as np
 
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Causality, EnumerationItem, Variable, VariableType
 
 
 class Lag:
@@ -115,6 +115,23 @@ def test_the_plan_is_a_configuration_that_can_be_used(tmp_path: Path) -> None:
     assert config.training.generator.linear and config.training.generator.run_latent_dim == 0
 
 
+def test_an_input_that_nobody_named_is_kept_where_it_does_nothing_and_refused_where_it_matters(tmp_path: Path) -> None:
+    survey = survey_of("Lag", tmp_path)
+    check_unnamed(survey, {"idle": 1.0}, "Lag.fmu")
+    with pytest.raises(ConfigError, match=r"inputs that change an output when they are moved: gain \(by .*--hold gain=1"):
+        check_unnamed(survey, HELD, "Lag.fmu")
+
+
+def test_whole_numbers_are_moved_to_values_that_they_may_have() -> None:
+    items = (EnumerationItem("off", 1), EnumerationItem("high", 4))
+    on = Variable("on", Causality.INPUT, start=0.0, type=VariableType.BOOLEAN)
+    level = Variable("level", Causality.INPUT, start=4.0, type=VariableType.ENUMERATION, items=items)
+    count = Variable("count", Causality.INPUT, start=5.0, max=5.0, type=VariableType.INTEGER)
+    real = Variable("real", Causality.INPUT, start=5.0, max=6.0)
+    assert [_moved(on, 0.0), _moved(on, 1.0), _moved(level, 4.0), _moved(level, 1.0)] == [1.0, 0.0, 1.0, 4.0]
+    assert [_moved(count, 5.0), _moved(real, 5.0), _moved(real, 2.0)] == [3.0, 2.5, 3.0]
+
+
 def test_slower_plants_get_fewer_runs_and_all_sizes_can_be_verified() -> None:
     def survey(seconds: float, spread: float) -> Survey:
         return Survey(200, seconds, 40, 4, spread, 0.0, {}, ())
@@ -134,16 +151,25 @@ def test_ranges_come_from_the_user_then_from_the_plant_and_what_is_missing_is_as
         Variable("v", Causality.INPUT, start=3.0),
         Variable("y", Causality.OUTPUT),
     ]
-    assert input_ranges(variables, {"v": Range(2.0, 4.0)}, {}, "P.fmu") == {"u": Range(-1.0, 1.0), "v": Range(2.0, 4.0)}
-    assert input_ranges(variables, {}, {"v": 3.0}, "P.fmu") == {"u": Range(-1.0, 1.0)}
+    assert input_ranges(variables, {"v": Range(2.0, 4.0)}, {}, "P.fmu") == ({"u": Range(-1.0, 1.0), "v": Range(2.0, 4.0)}, {})
+    assert input_ranges(variables, {}, {"v": 3.0}, "P.fmu") == ({"u": Range(-1.0, 1.0)}, {})
+    assert input_ranges(variables, {}, {}, "P.fmu") == ({"u": Range(-1.0, 1.0)}, {"v": 3.0})
     with pytest.raises(
         ConfigError, match=re.escape("no range of v; give each the range that it has in your system, --range v=LOW")
     ):
-        input_ranges(variables, {}, {}, "P.fmu")
+        input_ranges(variables[1:], {}, {}, "P.fmu")
     with pytest.raises(ConfigError, match=re.escape("P.fmu has no input 'w'; it has u, v")):
         input_ranges(variables, {"w": Range(0.0, 1.0)}, {}, "P.fmu")
     with pytest.raises(ConfigError, match=r"all inputs of P\.fmu are held"):
         input_ranges(variables, {}, {"u": 0.0, "v": 3.0}, "P.fmu")
+    items = (EnumerationItem("off", 1), EnumerationItem("low", 2), EnumerationItem("high", 4))
+    typed = [
+        Variable("on", Causality.INPUT, start=0.0, type=VariableType.BOOLEAN),
+        Variable("level", Causality.INPUT, start=2.0, type=VariableType.ENUMERATION, items=items),
+        Variable("count", Causality.INPUT, start=2.0, type=VariableType.INTEGER),
+        variables[-1],
+    ]
+    assert input_ranges(typed, {}, {}, "P.fmu") == ({"on": Range(0.0, 1.0), "level": Range(1.0, 4.0)}, {"count": 2.0})
     many = [Variable(f"u{k}", Causality.INPUT, start=0.0) for k in range(500)]
     with pytest.raises(ConfigError, match="u11 and 488 more; give each"):
         input_ranges([*many, variables[-1]], {}, {}, "P.fmu")

@@ -58,7 +58,7 @@ def test_fmu_holds_nothing_of_training_or_service(toy_fmu: Path) -> None:
 
 def test_import_closure_takes_parents_and_only_what_is_needed() -> None:
     sources = import_closure(["surrogate_fmu.manifest"])
-    assert set(sources) == {"__init__.py", "errors.py", "manifest.py", "schema.py", "units.py", "variables.py"}
+    assert set(sources) == {"__init__.py", "errors.py", "face.py", "manifest.py", "schema.py", "units.py", "variables.py"}
     assert "plant/protocol.py" in import_closure([], ["from surrogate_fmu.plant import protocol"])
     with pytest.raises(BuildError, match="no_such"):
         import_closure(["surrogate_fmu.no_such"])

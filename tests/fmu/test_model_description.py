@@ -12,7 +12,8 @@ from fmpy.validation import validate_fmu
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.fmu.build import build_python_fmu
 from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
-from surrogate_fmu.fmu.interface import Kind, Role, plant_interface, surrogate_interface
+from surrogate_fmu.fmu.interface import plant_interface, surrogate_interface
+from surrogate_fmu.fmu.scalar import Kind, Role
 from surrogate_fmu.variables import Causality, Variable
 from tests.fmu.conftest import FIELD_MANIFEST
 from tests.toy import MANIFEST

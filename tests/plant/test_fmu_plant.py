@@ -92,7 +92,13 @@ def test_what_is_not_modelled_keeps_its_value_and_what_is_left_out_is_said(therm
     plant = FmuPlant(tank, settings)
     assert [v.name for v in plant.variables] == ["flow", "temperature"]
     assert simulate(plant, 1, {}, {"flow": FLOWS["flow"]})[1:, 0].tolist() == [302.0] * 4
-    assert plant.interface.left_out == ("input ambient was not chosen", "output level was not chosen")
+    assert plant.interface.left_out == ("output level was not chosen",)
+    assert [(v.name, v.causality, v.start) for v in plant.face.kept] == [
+        ("ambient", "input", 290.0),
+        ("level_start", "parameter", 1.0),
+        ("area", "parameter", 3.0),
+    ]
+    assert plant.face.values == {"ambient": 301.0, "level_start": 2.0}
 
 
 def test_recorded_in_processes_of_its_own_and_anew_when_the_settings_change(tank: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
 from surrogate_fmu.fmu.documentation import surrogate_page
-from surrogate_fmu.fmu.interface import INTEGER_MAX, Scalar, ensemble_statistics, surrogate_interface
+from surrogate_fmu.fmu.interface import INTEGER_MAX, ensemble_statistics, surrogate_interface
 from surrogate_fmu.fmu.model_description import Capabilities, ModelDescription, describe_surrogate
 from surrogate_fmu.fmu.native.compile import CSources, compile_library
 from surrogate_fmu.fmu.native.platforms import TARGETS, this_platform
@@ -21,6 +21,7 @@ from surrogate_fmu.fmu.native.sources import shipped_sources
 from surrogate_fmu.fmu.native.tables import surrogate_source
 from surrogate_fmu.fmu.package import MODEL_DESCRIPTION, write_fmu
 from surrogate_fmu.fmu.provenance import DISTRIBUTION, guid_of, license_texts, package_version
+from surrogate_fmu.fmu.scalar import Scalar
 from surrogate_fmu.manifest import Manifest
 
 NATIVE_HOST_NEEDS = ("nothing: the C library of the system is all that its library loads",)

@@ -4,10 +4,12 @@ import json
 import sys
 from collections.abc import Sequence
 
+from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import BuildConfig
-from surrogate_fmu.fmu.interface import Kind, Role, Scalar
+from surrogate_fmu.fmu.references import answering
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar, gapped_items, number_limits
 from surrogate_fmu.manifest import Manifest
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Causality, Variability, Variable
 
 _KINDS = {
     Kind.REAL: "SF_REAL",
@@ -16,6 +18,7 @@ _KINDS = {
     Kind.BOOLEAN: "SF_BOOLEAN",
     Kind.STRING: "SF_STRING",
 }
+_FMI3_KINDS = {name: f"SF_{name.upper()}" for name in ("Float32", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "UInt64")}
 _CAUSALITIES = {Causality.INPUT: "SF_INPUT", Causality.PARAMETER: "SF_PARAMETER", Causality.OUTPUT: "SF_OUTPUT"}
 _ROLES = {
     Role.SEED: "SF_SEED",
@@ -26,6 +29,7 @@ _ROLES = {
     Role.DOMAIN_DISTANCE: "SF_DOMAIN_DISTANCE",
     Role.LATENT: "SF_LATENT",
     Role.STATISTIC: "SF_STATISTIC",
+    Role.KEPT: "SF_KEPT",
 }
 
 
@@ -45,11 +49,22 @@ def surrogate_source(
         time: name and value reference of the independent variable, where there is one.
         token: FMI 2.0's GUID, FMI 3.0's instantiation token.
     """
-    rows = [(scalar.value_reference, _variable(scalar)) for scalar in scalars]
+    rows, items = [], []
+    for scalar in answering(scalars):
+        values = gapped_items(scalar)
+        listed = f"items_{scalar.value_reference}" if values else "0"
+        if values:
+            numbers = ", ".join(f"INT64_C({value})" for value in values)
+            items.append(f"static const int64_t {listed}[] = {{{numbers}}};")
+        rows.append((scalar.value_reference, _variable(scalar, time is not None, listed, len(values))))
     if time is not None:
         name, reference = time
         rows.append((reference, _row(reference, "SF_REAL", "SF_INDEPENDENT", "SF_TIME", 0, 1, name, "s", None, None)))
     starts = [_number(float(v.start or 0.0)) for v in manifest.condition for _ in range(v.size)]
+    face = manifest.face or Face(())
+    texts = [_number(0.0)] * len(face.texts)  # 1 where one was set to another text
+    kept = [_number(float(v.start or 0.0)) for v in face.kept] + texts
+    recorded = [_number(face.recorded(v)) for v in face.kept] + texts
     members = config.ensemble
     quantiles = [_number(q) for q in config.quantiles] if members > 1 else []
     lines = [
@@ -59,6 +74,9 @@ def surrogate_source(
         *_ranges("condition", manifest, manifest.condition),
         *_ranges("output", manifest, manifest.outputs),
         *_array("double", "start", starts),
+        *_array("double", "kept_start", kept),
+        *_array("double", "kept_recorded", recorded),
+        *items,
         *_array("double", "quantiles", quantiles),
         *_array("sf_variable", "variables", [row for _, row in sorted(rows)]),
         "const sf_surrogate sf_surrogate_data = {",
@@ -73,6 +91,9 @@ def surrogate_source(
         f"    .variable_count = {len(rows)},",
         "    .variables = variables,",
         "    .start = start,",
+        f"    .kept_count = {len(kept)},",
+        "    .kept_start = kept_start,",
+        "    .kept_recorded = kept_recorded,",
         f"    .condition_range_count = {len(manifest.condition)},",
         f"    .output_range_count = {len(manifest.outputs)},",
         "    .condition_ranges = condition_ranges,",
@@ -82,22 +103,28 @@ def surrogate_source(
     return "\n".join(lines) + "\n"
 
 
-def _variable(scalar: Scalar) -> str:
+def _variable(scalar: Scalar, third: bool, items: str, item_count: int) -> str:
     if scalar.role is not None:
         role = _ROLES[scalar.role]
     else:
         role = "SF_RESULT" if scalar.causality is Causality.OUTPUT else "SF_CONDITION"
+    tunable = scalar.role is Role.KEPT and scalar.variability is Variability.TUNABLE
+    number = scalar.kind in (Kind.INTEGER, Kind.ENUMERATION, Kind.BOOLEAN)
+    low, high = number_limits(scalar) if number else (scalar.min, scalar.max)
     return _row(
         scalar.value_reference,
-        _KINDS[scalar.kind],
-        _CAUSALITIES[scalar.causality],
+        _FMI3_KINDS.get(scalar.fmi3_type or "", _KINDS[scalar.kind]) if third else _KINDS[scalar.kind],
+        "SF_TUNABLE" if tunable else _CAUSALITIES[scalar.causality],
         role,
         scalar.offset,
         scalar.size,
         scalar.name,
         scalar.unit or "",
-        scalar.min,
-        scalar.max,
+        low,
+        high,
+        items,
+        item_count,
+        str(scalar.start) if scalar.kind is Kind.STRING else "",
     )
 
 
@@ -112,9 +139,13 @@ def _row(
     unit: str,
     low: float | None,
     high: float | None,
+    items: str = "0",
+    item_count: int = 0,
+    text: str = "",
 ) -> str:
     limits = f"{_number(-sys.float_info.max if low is None else low)}, {_number(sys.float_info.max if high is None else high)}"
-    return f"{{{reference}u, {kind}, {causality}, {role}, {offset}, {size}, {_text(name)}, {_text(unit)}, {limits}}}"
+    head = f"{reference}u, {kind}, {causality}, {role}, {offset}, {size}, {_text(name)}, {_text(unit)}"
+    return f"{{{head}, {limits}, {items}, {item_count}, {_text(text)}}}"
 
 
 def _ranges(prefix: str, manifest: Manifest, variables: Sequence[Variable]) -> list[str]:

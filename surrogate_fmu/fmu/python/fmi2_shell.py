@@ -6,7 +6,8 @@ from typing import ClassVar
 from pythonfmu.enums import Fmi2Status
 from pythonfmu.fmi2slave import Fmi2Slave
 
-from surrogate_fmu.fmu.interface import INTEGER_MAX, Scalar, surrogate_interface
+from surrogate_fmu.fmu.interface import INTEGER_MAX, surrogate_interface
+from surrogate_fmu.fmu.scalar import Scalar
 from surrogate_fmu.manifest import Manifest
 
 

@@ -4,6 +4,7 @@ PythonFMU3's own table of variables is not used: its setter of arrays fails with
 references but 0, 1, 2, ...; the library calls the methods below with the references of the model description.
 """
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,14 +13,18 @@ import pythonfmu3.fmi3slave
 from pythonfmu3.enums import Fmi3Status
 
 from surrogate_fmu.errors import InputError
-from surrogate_fmu.fmu.interface import LONG_MAX, Scalar, surrogate_interface
+from surrogate_fmu.fmu.interface import LONG_MAX, surrogate_interface
+from surrogate_fmu.fmu.python.slave import unsigned
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 from surrogate_fmu.manifest import Manifest
+
+_FIRST_ELEMENT = 2**40  # beyond all value references
 
 
 class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
     """Joined with a `Slave`; the library looks for the word Fmi3Slave in the line that declares the class.
 
-    An element of an array has a reference of its own inside, below 0, which no master can name.
+    An element of an array has a reference of its own inside, which no master can name.
     """
 
     prefix = "fmi3"
@@ -30,6 +35,7 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
     }
 
     _elements: ClassVar[dict[int, list[int]]] = {}  # references of the elements by that of their array
+    _types: ClassVar[dict[int, str]] = {}  # of whole numbers that are no Int64, by reference
 
     @classmethod
     def interface(
@@ -37,14 +43,16 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
     ) -> tuple[Scalar, ...]:
         """The variables of the model description, elements of arrays one by one."""
         scalars: list[Scalar] = []
-        next_reference = -1
+        next_reference = _FIRST_ELEMENT
         seed_max = LONG_MAX - (members - 1)
         for variable in surrogate_interface(manifest, external_latents, statistics, True, seed_max):
+            if variable.kind is Kind.INTEGER:
+                cls._types[variable.value_reference] = variable.fmi3_type or "Int64"
             if not variable.shape:
                 scalars.append(variable)
                 continue
-            references = list(range(next_reference, next_reference - variable.size, -1))
-            next_reference -= variable.size
+            references = list(range(next_reference, next_reference + variable.size))
+            next_reference += variable.size
             cls._elements[variable.value_reference] = references
             scalars += [
                 replace(variable, shape=(), value_reference=reference, offset=variable.offset + place)
@@ -69,13 +77,53 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
 
     def get_int64(self: Any, vrs: list[int]) -> list[int]:
         """Integers and enumerations; 0 for a reference that is none."""
-        values: list[int] = self.get_integer(vrs)
-        return values
+        return self._get_whole(vrs, "Int64")  # type: ignore[no-any-return]
 
     def set_int64(self: Any, vrs: list[int], values: list[int]) -> None:
         """Take those integers and enumerations that are inside min to max."""
-        self.set_integer(vrs, values)
+        self._set_whole(vrs, values, "Int64")
+
+    def get_int32(self: Any, vrs: list[int]) -> list[int]:
+        """Integers; 0 for a reference that is none."""
+        return self._get_whole(vrs, "Int32")  # type: ignore[no-any-return]
+
+    def set_int32(self: Any, vrs: list[int], values: list[int]) -> None:
+        """Take those integers that are inside min to max."""
+        self._set_whole(vrs, values, "Int32")
+
+    def get_uint64(self: Any, vrs: list[int]) -> list[Any]:
+        """Integers, as the library wants them; 0 for a reference that is none."""
+        return [ctypes.c_uint64(value) for value in self._get_whole(vrs, "UInt64")]
+
+    def set_uint64(self: Any, vrs: list[int], values: list[Any]) -> None:
+        """Take those integers that are inside min to max."""
+        self._set_whole(vrs, [getattr(value, "value", value) for value in values], "UInt64")
+
+    def _get_whole(self: Any, vrs: list[int], kind: str) -> list[int]:
+        vrs = unsigned(vrs)
+        wrong = self._of_another_type(vrs, kind)
+        good: list[int] = self.get_integer([vr for vr in vrs if vr not in wrong])
+        values = iter(good)
+        return [0 if vr in wrong else next(values) for vr in vrs]
+
+    def _set_whole(self: Any, vrs: list[int], values: list[int], kind: str) -> None:
+        vrs = unsigned(vrs)
+        wrong = self._of_another_type(vrs, kind)
+        self._table.refusals.update(wrong)
+        pairs = [(vr, value) for vr, value in zip(vrs, values, strict=True) if vr not in wrong]
+        self.set_integer([vr for vr, _ in pairs], [value for _, value in pairs])
+
+    def _of_another_type(self: Any, vrs: list[int], kind: str) -> dict[int, InputError]:
+        wrong = {}
+        for vr in vrs:
+            there = self._types.get(vr, "Int64")
+            if there != kind:
+                wrong[vr] = InputError(
+                    f"value reference {vr} is no {kind} variable of this FMU, but {there}; see its modelDescription.xml"
+                )
+                self._log_error(wrong[vr])
+        return wrong
 
     def _expanded(self, vrs: Sequence[int]) -> list[int]:
         elements = self._elements
-        return [reference for vr in vrs for reference in elements.get(vr, (vr,))]
+        return [reference for vr in unsigned(vrs) for reference in elements.get(vr, (vr,))]

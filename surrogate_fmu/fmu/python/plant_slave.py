@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, InputError, PlantError, SurrogateError
-from surrogate_fmu.fmu.interface import Kind, Role, plant_interface
+from surrogate_fmu.fmu.interface import plant_interface
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import Slave
+from surrogate_fmu.fmu.scalar import Kind, Role
 from surrogate_fmu.plant.protocol import Plant, load_plant
 from surrogate_fmu.variables import Causality, Variable, with_causality
 
@@ -67,4 +68,4 @@ class PlantSlave(Slave):
             raise
 
     def _value(self, name: str) -> float:
-        return self._table.reals[self._table.elements[name][0]]
+        return self._table.number(name)

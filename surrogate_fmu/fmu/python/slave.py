@@ -13,9 +13,9 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
-from surrogate_fmu.fmu.interface import Kind, Scalar
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
+from surrogate_fmu.fmu.scalar import Kind, Scalar
 from surrogate_fmu.runtime.communication_step import check_communication_point
 
 _STATE_HEAD = 32  # SHA-256 in front of the state
@@ -45,9 +45,10 @@ class Slave(abc.ABC):
     """Base of the slaves; in an FMU it is joined with a shell.
 
     Args:
-        interface: the scalars of the model description; elements of arrays one by one.
+        interface: the scalars of the model description, no two with one reference; elements of arrays one by one.
         shapes: of the array variables.
         step_size: the preferred communication step [s].
+        shifts: what the references of a kind have more than those of the model description.
         kwargs: what the library passes: instance_name, resources, visible.
 
     Attributes:
@@ -69,12 +70,20 @@ class Slave(abc.ABC):
     log_queue: list[object]
     log: Callable[[str, Any], None]
 
-    def __init__(self, interface: Sequence[Scalar], shapes: Mapping[str, tuple[int, ...]], step_size: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        interface: Sequence[Scalar],
+        shapes: Mapping[str, tuple[int, ...]],
+        step_size: float,
+        shifts: Mapping[Kind, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         # The loader puts the resources on the path at every instantiation; by now everything is imported.
         if self.resources in sys.path:
             sys.path.remove(self.resources)
         self._state = FmiState.INSTANTIATED
+        self._shifts = dict.fromkeys(Kind, 0) if shifts is None else shifts
         self._table = VariableTable(interface, shapes, self.prefix)
         self._outputs_are_stale = True
         self._step_size = step_size
@@ -171,21 +180,28 @@ class Slave(abc.ABC):
 
     def set_real(self, vrs: list[int], values: list[float]) -> None:
         """Take those values that are finite and inside min to max."""
-        self._set(self._table.set_numbers(Kind.REAL, vrs, values, self._state in BEFORE_RUN))
+        self._set(self._table.set_numbers(Kind.REAL, self._inside(Kind.REAL, vrs), values, self._state in BEFORE_RUN))
 
     def set_integer(self, vrs: list[int], values: list[int]) -> None:
         """Take those integers and enumerations that are inside min to max."""
-        self._set(self._table.set_numbers(Kind.INTEGER, vrs, values, self._state in BEFORE_RUN))
+        self._set(self._table.set_numbers(Kind.INTEGER, self._inside(Kind.INTEGER, vrs), values, self._state in BEFORE_RUN))
 
     def set_boolean(self, vrs: list[int], values: list[bool]) -> None:
-        """Refuse: no boolean can be set."""
-        self._set(self._table.set_numbers(Kind.BOOLEAN, vrs, values, self._state in BEFORE_RUN))
+        """Take those values that can be set."""
+        self._set(self._table.set_numbers(Kind.BOOLEAN, self._inside(Kind.BOOLEAN, vrs), values, self._state in BEFORE_RUN))
 
     def set_string(self, vrs: list[int], values: list[str]) -> None:
         """Take strings of parameters before the run."""
-        self._set(self._table.set_strings(vrs, values, self._state in BEFORE_RUN))
+        self._set(self._table.set_strings(self._inside(Kind.STRING, vrs), values, self._state in BEFORE_RUN))
+
+    def _inside(self, kind: Kind, vrs: list[int]) -> list[int]:
+        shift = self._shifts[kind]
+        if shift or (vrs and min(vrs) < 0):
+            return [reference + shift for reference in unsigned(vrs)]
+        return vrs
 
     def _get(self, kind: Kind, vrs: list[int]) -> list[Any]:
+        vrs = self._inside(kind, vrs)
         if self._outputs_are_stale and self._table.has_output(vrs):
             self._preview()
         values, errors = self._table.get(kind, vrs)
@@ -260,6 +276,11 @@ class Slave(abc.ABC):
 
     def _warn(self, sentence: str) -> None:
         self.log(text_for(sentence, self.prefix), self.status_warning)
+
+
+def unsigned(vrs: Sequence[int]) -> list[int]:
+    """Value references as FMI has them: the libraries hand them over as 32 bits with a sign."""
+    return [vr & 0xFFFFFFFF if vr < 0 else vr for vr in vrs]
 
 
 def _read_state(state: bytes, name: str) -> dict[str, Any]:

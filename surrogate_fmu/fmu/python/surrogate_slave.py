@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from surrogate_fmu.errors import InputError, SurrogateError
-from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES, Kind, Role
+from surrogate_fmu.errors import DomainError, InputError, SurrogateError
+from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
 from surrogate_fmu.fmu.python.refusal import fatal_refusal
 from surrogate_fmu.fmu.python.slave import BEFORE_RUN, Slave
-from surrogate_fmu.manifest import Manifest, ZMode
+from surrogate_fmu.fmu.references import set_apart
+from surrogate_fmu.fmu.scalar import Kind, Role
+from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 
 
 class SlaveSession(Protocol):
@@ -51,9 +53,10 @@ class SurrogateSlave(Slave):
             manifest = self._load(kwargs["resources"])
         except SurrogateError as error:
             raise fatal_refusal(error, self.prefix) from None
-        interface = self.interface(manifest, self.external_latents, self._statistics(), self.members)
+        described = self.interface(manifest, self.external_latents, self._statistics(), self.members)
+        interface, shifts = set_apart(described)
         shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
-        super().__init__(interface, shapes, manifest.step_size, **kwargs)
+        super().__init__(interface, shapes, manifest.step_size, shifts, **kwargs)
         self._roles = {scalar.role: scalar.value_reference for scalar in interface if scalar.role is not None}
         self._latents = [scalar.value_reference for scalar in interface if scalar.role is Role.LATENT]
         self._booleans, self._in_domain = self._table.values[Kind.BOOLEAN], self._roles[Role.IN_DOMAIN]
@@ -84,6 +87,7 @@ class SurrogateSlave(Slave):
         """A session that is not initialized; the arguments are those of `Session`."""
 
     def _start_run(self) -> Mapping[str, Any]:
+        self._check_kept()
         session, z_mode = self._make_session()
         outputs = session.initialize(self._latent() if z_mode is ZMode.EXTERNAL else None)
         self._session, self._z_mode = session, z_mode
@@ -100,7 +104,7 @@ class SurrogateSlave(Slave):
         session = self._open(
             integers[self._roles[Role.SEED]],
             z_mode,
-            DOMAIN_POLICIES[integers[self._roles[Role.DOMAIN_POLICY]] - 1],
+            self._policy(),
             self._table.away_from_start(),
             self._table.values[Kind.STRING][self._roles[Role.DEVICE]],
         )
@@ -108,6 +112,7 @@ class SurrogateSlave(Slave):
 
     def _advance(self, inputs: Mapping[str, Any], communication_point: float, communication_step_size: float) -> Mapping[str, Any]:
         assert self._session is not None
+        self._check_kept()
         latent = None
         if self._latents and not self._table.changed.isdisjoint(self._latents):
             if self._z_mode is ZMode.EXTERNAL:
@@ -117,6 +122,16 @@ class SurrogateSlave(Slave):
                 self._warn(f"the latent inputs z are not used: z_mode is {self._z_mode}; set it to 4 (external)")
         return self._session.do_step(inputs, latent, communication_step_size, communication_point)
 
+    def _policy(self) -> DomainPolicy:
+        place: int = self._table.values[Kind.INTEGER][self._roles[Role.DOMAIN_POLICY]]
+        return DOMAIN_POLICIES[place - 1]
+
+    def _check_kept(self) -> None:
+        """Refuse a variable that is not modelled and not where it is kept, if the policy is to refuse."""
+        distance, sentence = self._table.kept_away()
+        if distance > 0.0 and self._policy() is DomainPolicy.REFUSE:
+            raise DomainError(f"{sentence}; set it so, or choose the domain policy 'warn' or 'clamp'")
+
     def _latent(self) -> list[float]:
         return [self._table.reals[vr] for vr in self._latents]
 
@@ -124,11 +139,14 @@ class SurrogateSlave(Slave):
         assert self._session is not None
         self._tell_statistics()
         distance = self._session.domain_distance
+        kept_distance, kept_sentence = self._table.kept_away()
+        sentence = kept_sentence if kept_distance > distance else self._session.domain_message
+        distance = max(distance, kept_distance)
         in_domain = distance == 0.0
         self._table.reals[self._distance] = distance
         self._booleans[self._in_domain] = in_domain
         if self._was_in_domain and not in_domain:  # once, not at every step outside
-            self._warn(self._session.domain_message)
+            self._warn(sentence)
         self._was_in_domain = in_domain
 
     def _save_run(self) -> str | None:

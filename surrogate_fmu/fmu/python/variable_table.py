@@ -1,18 +1,17 @@
 """The values of an FMU's scalars by value reference, with what was refused and what has changed since the last step."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, InputError, SessionError
-from surrogate_fmu.fmu.interface import Kind, Scalar
-from surrogate_fmu.variables import Causality
+from surrogate_fmu.fmu.scalar import Kind, Role, Scalar, gapped_items, number_limits
+from surrogate_fmu.variables import Causality, Variability
 
 _NOTHING: Mapping[Kind, Any] = {Kind.REAL: math.nan, Kind.INTEGER: 0, Kind.BOOLEAN: False, Kind.STRING: ""}
-_BEFORE_OUTPUTS: Mapping[Kind, Any] = {Kind.REAL: 0.0, Kind.BOOLEAN: False}
+_BEFORE_OUTPUTS: Mapping[Kind, Any] = {Kind.REAL: 0.0, Kind.BOOLEAN: False, Kind.INTEGER: 0, Kind.ENUMERATION: 0}
 _REFUSALS = {cls.__name__: cls for cls in (CallOrderError, InputError)}
 
 
@@ -20,7 +19,7 @@ class VariableTable:
     """Reading and writing is a dictionary look-up; enumerations are integers, as FMI 2 reads and writes them.
 
     Args:
-        interface: the scalars; elements of arrays one by one.
+        interface: the scalars, no two with one reference; elements of arrays one by one.
         shapes: of the array variables by name.
         prefix: of the names of FMI functions in messages.
 
@@ -38,16 +37,26 @@ class VariableTable:
         self.values[Kind.ENUMERATION] = self.values[Kind.INTEGER]
         self.reals: dict[int, float] = self.values[Kind.REAL]
         self._limits: dict[int, tuple[float, float]] = {}
+        self._items: dict[int, frozenset[int]] = {}
         self.elements: dict[str, list[int]] = {}
         for vr, scalar in self._scalars.items():
-            self.values[scalar.kind][vr] = _BEFORE_OUTPUTS[scalar.kind] if scalar.start is None else scalar.start
+            before = _BEFORE_OUTPUTS[scalar.kind] if scalar.start is None else scalar.start
+            self.values[scalar.kind][vr] = before
             if scalar.kind is not Kind.STRING and scalar.causality is not Causality.OUTPUT:
-                self._limits[vr] = _limits(scalar)
+                self._limits[vr] = number_limits(scalar)
+            if gapped_items(scalar):
+                self._items[vr] = frozenset(gapped_items(scalar))
             if scalar.variable is not None:
                 self.elements.setdefault(scalar.variable, []).append(vr)
-        self._input_limits = {vr: limits for vr, limits in self._limits.items() if self._scalars[vr].causality is Causality.INPUT}
-        self._condition = {vr: self.reals[vr] for vr in self._limits if self._scalars[vr].variable is not None}
-        self._outputs = {vr for vr, scalar in self._scalars.items() if scalar.causality is Causality.OUTPUT}
+        self._input_limits = {vr: limits for vr, limits in self._limits.items() if _during_run(self._scalars[vr])}
+        self._condition = {vr: self._value(vr) for vr in self._limits if self._scalars[vr].variable is not None}
+        self._outputs = {
+            vr for vr, s in self._scalars.items() if s.causality is Causality.OUTPUT and s.variability is not Variability.CONSTANT
+        }
+        self._whole = {s.variable: s for vr, s in self._scalars.items() if vr in self._outputs and s.kind is not Kind.REAL}
+        self._kept = {vr for vr, scalar in self._scalars.items() if scalar.role is Role.KEPT}
+        self._away: dict[int, float] = {}
+        self._note_all_kept()
         self.changed: set[int] = set()
         self.refusals: dict[int, SessionError] = {}
 
@@ -70,9 +79,11 @@ class VariableTable:
         limits = self._limits if before_run else self._input_limits
         for vr, value in zip(references, values, strict=True):
             limit = limits.get(vr)
-            if limit is not None and limit[0] <= value <= limit[1] and vr in table:  # false for NaN
-                table[vr] = value
+            if limit is not None and limit[0] <= value <= limit[1] and vr in table and value in self._items.get(vr, (value,)):
+                table[vr] = value  # NaN does not come here
                 self.changed.add(vr)
+                if vr in self._kept:
+                    self._note_kept(vr)
                 if self.refusals:
                     self.refusals.pop(vr, None)
             else:
@@ -87,6 +98,8 @@ class VariableTable:
             if vr in table and before_run:
                 table[vr] = value
                 self.refusals.pop(vr, None)
+                if vr in self._kept:
+                    self._note_kept(vr)
             else:
                 errors += self._refuse(Kind.STRING, vr, value, before_run)
         return errors
@@ -108,15 +121,34 @@ class VariableTable:
 
     def away_from_start(self) -> dict[str, Any]:
         """Inputs and parameters of the model that are not at their declared start."""
-        return self._variables_of(vr for vr, start in self._condition.items() if self.reals[vr] != start)
+        return self._variables_of(vr for vr, start in self._condition.items() if self._value(vr) != start)
+
+    def number(self, name: str) -> float:
+        """The value of a scalar variable of the model, by name."""
+        return self._value(self.elements[name][0])
+
+    def kept_away(self) -> tuple[float, str]:
+        """How far the variables that are not modelled are from where they are kept, and the farthest in words; 0.0 at it."""
+        if not self._away:
+            return 0.0, ""
+        vr = max(self._away, key=lambda vr: self._away[vr])
+        scalar = self._scalars[vr]
+        if scalar.kind is Kind.STRING:
+            return self._away[vr], f"{scalar.name} is not modelled, the surrogate knows it at '{scalar.start}' alone"
+        known = f"the surrogate knows it at {scalar.recorded:.6g} alone"
+        return self._away[vr], f"{scalar.name} = {self._value(vr):.6g} is not modelled, {known}"
 
     def take_outputs(self, outputs: Mapping[str, Any]) -> None:
         """Put in outputs by variable: floats, or arrays (shape)."""
         for name, value in outputs.items():
-            elements = self.elements[name]
-            if name in self._shapes:
+            elements = self.elements.get(name, ())
+            if name in self._whole:
+                kind = self._whole[name].kind
+                numbers = value.ravel().tolist() if name in self._shapes else [value]
+                self.values[kind].update((vr, _rounded(self._scalars[vr], x)) for vr, x in zip(elements, numbers, strict=True))
+            elif name in self._shapes:
                 self.reals.update(zip(elements, value.ravel().tolist(), strict=True))
-            else:
+            elif elements:  # none where an input has the same value reference, which then answers
                 self.reals[elements[0]] = value
 
     def forget_outputs(self) -> None:
@@ -137,6 +169,7 @@ class VariableTable:
             if kind is not Kind.STRING:
                 table.update((vr, value) for vr, value in content["values"][kind.value])
         self.changed = set(content["changed"])
+        self._note_all_kept()
         self.refusals = {vr: _REFUSALS.get(name, SessionError)(text) for vr, name, text in content["refusals"]}
 
     def _variables_of(self, references: Any) -> dict[str, Any]:
@@ -146,10 +179,28 @@ class VariableTable:
             if name is not None and name not in found:
                 shape = self._shapes.get(name)
                 if shape:
-                    found[name] = np.array([self.reals[element] for element in self.elements[name]]).reshape(shape)
+                    found[name] = np.array([self._value(element) for element in self.elements[name]]).reshape(shape)
                 else:
-                    found[name] = self.reals[vr]
+                    found[name] = self._value(vr)
         return found
+
+    def _value(self, vr: int) -> float:
+        return float(self.values[self._scalars[vr].kind][vr])
+
+    def _note_all_kept(self) -> None:
+        for vr in self._kept:
+            self._note_kept(vr)
+
+    def _note_kept(self, vr: int) -> None:
+        scalar = self._scalars[vr]
+        if scalar.kind is Kind.STRING:
+            distance = float(self.values[Kind.STRING][vr] != scalar.start)
+        else:
+            distance = abs(self._value(vr) - scalar.recorded)
+        if distance > 0.0:
+            self._away[vr] = distance
+        else:
+            self._away.pop(vr, None)
 
     def _refuse(self, kind: Kind, vr: int, value: object, before_run: bool) -> list[SessionError]:
         scalar = self._scalars.get(vr)
@@ -158,7 +209,7 @@ class VariableTable:
             error = _unknown(vr, kind)
         elif scalar.causality is Causality.OUTPUT:
             error = InputError(f"{scalar.name!r} is an output and cannot be set")
-        elif scalar.causality is Causality.PARAMETER and not before_run:
+        elif scalar.causality is Causality.PARAMETER and not before_run and vr not in self._input_limits:
             if value == self.values[kind][vr]:  # nothing changes, and an earlier attempt is taken back
                 self.refusals.pop(vr, None)
                 return []
@@ -167,6 +218,9 @@ class VariableTable:
             )
         elif isinstance(value, float) and not math.isfinite(value):
             error = InputError(f"{scalar.name!r}: expected a finite number in {scalar.unit!r}, got {value!r}")
+        elif vr in self._items:
+            allowed = ", ".join(map(str, sorted(self._items[vr])))
+            error = InputError(f"{scalar.name!r}: {value!r} is no item of its enumeration; those have the values {allowed}")
         else:
             low, high = self._limits[vr]
             error = InputError(f"{scalar.name!r}: {value!r} is outside the allowed range [{low:g}, {high:g}] {scalar.unit or ''}")
@@ -175,9 +229,20 @@ class VariableTable:
 
 
 def _unknown(vr: int, kind: Kind) -> SessionError:
-    return InputError(f"value reference {vr} is no {kind.value} variable of this FMU; see its modelDescription.xml")
+    return InputError(f"value reference {vr & 0xFFFFFFFF} is no {kind.value} variable of this FMU; see its modelDescription.xml")
 
 
-def _limits(scalar: Scalar) -> tuple[float, float]:
-    low = -sys.float_info.max if scalar.min is None else scalar.min
-    return low, sys.float_info.max if scalar.max is None else scalar.max
+def _during_run(scalar: Scalar) -> bool:
+    """Whether it can be set during a run: what is kept may be tunable."""
+    return scalar.causality is Causality.INPUT or scalar.variability is Variability.TUNABLE
+
+
+def _rounded(scalar: Scalar, value: float) -> int | bool:
+    """The value of its type that is nearest, the upper one of two."""
+    if scalar.kind is Kind.BOOLEAN:
+        return value >= 0.5
+    low, high = number_limits(scalar)
+    items = gapped_items(scalar)
+    if items:
+        return min(items, key=lambda item: (abs(item - value), -item))
+    return int(min(max(math.floor(value + 0.5), low), high))

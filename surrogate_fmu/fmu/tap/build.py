@@ -18,7 +18,8 @@ from surrogate_fmu.fmu.tap.fit import check_partner
 from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapConfig, TapPlan
 from surrogate_fmu.fmu.vendoring import import_closure
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
-from surrogate_fmu.plant.fmu_interface import NUMERIC, find_seed, variable_of
+from surrogate_fmu.plant.fmu_interface import find_seed
+from surrogate_fmu.plant.fmu_variable import NUMERIC, read_variable
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.schema import encode
 
@@ -83,7 +84,7 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
         warnings = check_partner(tapped, partner, config)
         can_save = can_save and bool(partner.description.coSimulation.canGetAndSetFMUstate)
     variables = tuple(
-        variable_of(v)
+        read_variable(v, tapped.description.unitDefinitions, tapped.name)
         for v in tapped.description.modelVariables
         if v.causality in _LOGGED and v.type in NUMERIC and not v.dimensions
     )

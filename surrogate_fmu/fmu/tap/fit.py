@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from surrogate_fmu.errors import BuildError
-from surrogate_fmu.fmu.interface import Role
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.tap.partner import own_name, shared_names
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
-from surrogate_fmu.plant.fmu_interface import NUMERIC
+from surrogate_fmu.plant.fmu_variable import NUMERIC
 
 _SHOWN = 12  # names in a message
 _SETTABLE = ("parameter", "structuralParameter")

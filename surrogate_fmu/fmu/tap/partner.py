@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from surrogate_fmu.errors import SurrogateError
 from surrogate_fmu.fmu.instance import Message
-from surrogate_fmu.fmu.interface import Role
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.tap.guard import Outputs
 from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, InnerFmu, Place, SavedState, Write
 from surrogate_fmu.fmu.tap.plan import TapPlan

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.bundle.torchscript import export_bundle
-from surrogate_fmu.fmu.interface import Role
+from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.manifest import Interval
 from tests.toy import MANIFEST, ThermalMass
 

@@ -13,8 +13,8 @@ static void zero(real *values, int32_t count)
 /* Whether a variable can stand there; scatter or gather are the caller's. */
 static sf_status check_unknown(sf_session *s, uint32_t reference, const sf_variable **found)
 {
-    const sf_variable *v = *found = sf_find_variable(reference);
-    if (!v || v->kind != SF_REAL)
+    const sf_variable *v = *found = sf_find_real(reference);
+    if (!v)
         return sf_unknown_reference(s, reference, "Real");
     if (v->role != SF_RESULT)
         return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative of '%s'; unknowns are outputs of the generator%s",
@@ -24,8 +24,8 @@ static sf_status check_unknown(sf_session *s, uint32_t reference, const sf_varia
 
 static sf_status check_known(sf_session *s, uint32_t reference, const sf_variable **found)
 {
-    const sf_variable *v = *found = sf_find_variable(reference);
-    if (!v || v->kind != SF_REAL)
+    const sf_variable *v = *found = sf_find_real(reference);
+    if (!v)
         return sf_unknown_reference(s, reference, "Real");
     if (v->role != SF_CONDITION)
         return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative by '%s'; knowns are inputs, and parameters before "
@@ -124,7 +124,7 @@ static int32_t single_element(const uint32_t *knowns, size_t known_count, const 
 {
     int32_t found = -1;
     for (size_t i = 0; i < known_count; i++) {
-        const sf_variable *v = sf_find_variable(knowns[i]);
+        const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++, seed++)
             if (*seed != 0.0) {
                 if (found >= 0 || *seed != 1.0)
@@ -139,7 +139,7 @@ static void scatter_seed(sf_session *s, const uint32_t *knowns, size_t known_cou
 {
     zero(s->dx, s->model->condition_dim);
     for (size_t i = 0; i < known_count; i++) {
-        const sf_variable *v = sf_find_variable(knowns[i]);
+        const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++)
             s->dx[v->offset + k] += (real)*seed++;
     }
@@ -159,7 +159,7 @@ sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, siz
     const real *const dy = element < 0 ? sf_tangent(s) : sf_column(s, element);
     double *next = sensitivity;
     for (size_t i = 0; i < unknown_count; i++) {
-        const sf_variable *v = sf_find_variable(unknowns[i]);
+        const sf_variable *v = sf_find_real(unknowns[i]);
         for (int32_t k = 0; k < v->size; k++)
             *next++ = (double)dy[v->offset + k];
     }
@@ -176,7 +176,7 @@ sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t 
         return status;
     zero(s->dy, s->model->output_dim);
     for (size_t i = 0; i < unknown_count; i++) {
-        const sf_variable *v = sf_find_variable(unknowns[i]);
+        const sf_variable *v = sf_find_real(unknowns[i]);
         for (int32_t k = 0; k < v->size; k++)
             s->dy[v->offset + k] += (real)*seed++;
     }
@@ -185,7 +185,7 @@ sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t 
         sf_clamp_tangent(s->condition_used, s->dx);
     double *next = sensitivity;
     for (size_t i = 0; i < known_count; i++) {
-        const sf_variable *v = sf_find_variable(knowns[i]);
+        const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++)
             *next++ = (double)s->dx[v->offset + k];
     }

@@ -197,56 +197,77 @@ fmi3Status fmi3SetFloat64(fmi3Instance handle, const fmi3ValueReference referenc
     if ((value_count) != (count))                                                                                                 \
     return (fmi3Status)sf_wrong_count(s, (value_count), (count))
 
-fmi3Status fmi3GetInt64(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3Int64 values[],
-                        size_t value_count)
-{
-    SESSION(handle);
-    SCALARS(references, count, values, value_count);
-    for (size_t i = 0; i < count; i++) {
-        int64_t value = 0;
-        const sf_status status = sf_get_integer(s, references[i], &value);
-        if (status != SF_OK)
-            return (fmi3Status)status;
-        values[i] = value;
+#define WHOLE_NUMBERS(type, kind)                                                                                                 \
+    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        SCALARS(references, count, values, value_count);                                                                          \
+        for (size_t i = 0; i < count; i++) {                                                                                      \
+            int64_t value = 0;                                                                                                    \
+            const sf_status status = sf_get_integer(s, references[i], kind, &value);                                              \
+            if (status != SF_OK)                                                                                                  \
+                return (fmi3Status)status;                                                                                        \
+            values[i] = (fmi3##type)value;                                                                                        \
+        }                                                                                                                         \
+        return fmi3OK;                                                                                                            \
+    }                                                                                                                             \
+    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        SCALARS(references, count, values, value_count);                                                                          \
+        for (size_t i = 0; i < count; i++) {                                                                                      \
+            const sf_status status = sf_check_integer(s, references[i], kind, (int64_t)values[i]);                                \
+            if (status != SF_OK)                                                                                                  \
+                return (fmi3Status)status;                                                                                        \
+        }                                                                                                                         \
+        for (size_t i = 0; i < count; i++)                                                                                        \
+            sf_set_integer(s, references[i], kind, (int64_t)values[i]);                                                           \
+        return fmi3OK;                                                                                                            \
     }
-    return fmi3OK;
-}
 
-fmi3Status fmi3SetInt64(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3Int64 values[],
-                        size_t value_count)
-{
-    SESSION(handle);
-    SCALARS(references, count, values, value_count);
-    for (size_t i = 0; i < count; i++) {
-        const sf_status status = sf_check_integer(s, references[i], values[i]);
-        if (status != SF_OK)
-            return (fmi3Status)status;
+WHOLE_NUMBERS(Int64, SF_INTEGER)
+WHOLE_NUMBERS(Int8, SF_INT8)
+WHOLE_NUMBERS(UInt8, SF_UINT8)
+WHOLE_NUMBERS(Int16, SF_INT16)
+WHOLE_NUMBERS(UInt16, SF_UINT16)
+WHOLE_NUMBERS(Int32, SF_INT32)
+WHOLE_NUMBERS(UInt32, SF_UINT32)
+WHOLE_NUMBERS(UInt64, SF_UINT64)
+
+#define OTHER_NUMBERS(type, name, start)                                                                                          \
+    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        SCALARS(references, count, values, value_count);                                                                          \
+        for (size_t i = 0; i < count; i++) {                                                                                      \
+            fmi3##type value = start;                                                                                             \
+            const sf_status status = sf_get_##name(s, references[i], &value);                                                     \
+            if (status != SF_OK)                                                                                                  \
+                return (fmi3Status)status;                                                                                        \
+            values[i] = (fmi3##type)value;                                                                                        \
+        }                                                                                                                         \
+        return fmi3OK;                                                                                                            \
+    }                                                                                                                             \
+    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        SCALARS(references, count, values, value_count);                                                                          \
+        for (size_t i = 0; i < count; i++) {                                                                                      \
+            const sf_status status = sf_check_##name(s, references[i], values[i]);                                                \
+            if (status != SF_OK)                                                                                                  \
+                return (fmi3Status)status;                                                                                        \
+        }                                                                                                                         \
+        for (size_t i = 0; i < count; i++)                                                                                        \
+            sf_set_##name(s, references[i], values[i]);                                                                           \
+        return fmi3OK;                                                                                                            \
     }
-    for (size_t i = 0; i < count; i++)
-        sf_set_integer(s, references[i], values[i]);
-    return fmi3OK;
-}
 
-fmi3Status fmi3GetBoolean(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3Boolean values[],
-                          size_t value_count)
-{
-    SESSION(handle);
-    SCALARS(references, count, values, value_count);
-    for (size_t i = 0; i < count; i++) {
-        const sf_status status = sf_get_boolean(s, references[i], &values[i]);
-        if (status != SF_OK)
-            return (fmi3Status)status;
-    }
-    return fmi3OK;
-}
-
-fmi3Status fmi3SetBoolean(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3Boolean values[],
-                          size_t value_count)
-{
-    SESSION(handle);
-    SCALARS(references, count, values, value_count);
-    return count ? (fmi3Status)sf_set_boolean(s, references[0]) : fmi3OK;
-}
+OTHER_NUMBERS(Boolean, boolean, false)
+OTHER_NUMBERS(Float32, float, 0.0f)
 
 fmi3Status fmi3GetString(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3String values[],
                          size_t value_count)
@@ -274,32 +295,7 @@ fmi3Status fmi3SetString(fmi3Instance handle, const fmi3ValueReference reference
     return fmi3OK;
 }
 
-/* No variable has one of these types. */
-#define NO_VARIABLES(type)                                                                                                        \
-    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        (void)values, (void)value_count;                                                                                          \
-        SESSION(handle);                                                                                                          \
-        return count && references ? (fmi3Status)sf_unknown_reference(s, references[0], #type) : fmi3OK;                          \
-    }                                                                                                                             \
-    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        (void)values, (void)value_count;                                                                                          \
-        SESSION(handle);                                                                                                          \
-        return count && references ? (fmi3Status)sf_unknown_reference(s, references[0], #type) : fmi3OK;                          \
-    }
-
-NO_VARIABLES(Float32)
-NO_VARIABLES(Int8)
-NO_VARIABLES(UInt8)
-NO_VARIABLES(Int16)
-NO_VARIABLES(UInt16)
-NO_VARIABLES(Int32)
-NO_VARIABLES(UInt32)
-NO_VARIABLES(UInt64)
-
+/* No variable has this type. */
 fmi3Status fmi3GetBinary(fmi3Instance handle, const fmi3ValueReference references[], size_t count, size_t sizes[],
                          fmi3Binary values[], size_t value_count)
 {

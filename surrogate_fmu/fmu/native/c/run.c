@@ -80,6 +80,11 @@ static sf_status apply_domain(sf_session *s, double *distance)
         sf_describe_condition(s->condition, text, sizeof text);
         return sf_refuse(s, SF_DISCARD, "DomainError", "%s; stay inside, or choose the domain policy 'warn' or 'clamp'", text);
     }
+    if (s->run->kept_distance > 0.0 && s->run->domain_policy == SF_REFUSE) {
+        char text[512];
+        sf_describe_kept(s, text, sizeof text);
+        return sf_refuse(s, SF_DISCARD, "DomainError", "%s; set it so, or choose the domain policy 'warn' or 'clamp'", text);
+    }
     if (*distance > 0.0 && s->run->domain_policy == SF_CLAMP)
         sf_clamp_condition(s->condition, s->x);
     else
@@ -87,6 +92,7 @@ static sf_status apply_domain(sf_session *s, double *distance)
             s->x[i] = (real)s->condition[i];
     for (int32_t m = 1; m < s->members; m++)
         memcpy(s->x + (size_t)m * (size_t)dim, s->x, (size_t)dim * sizeof(real));
+    *distance = s->run->kept_distance > *distance ? s->run->kept_distance : *distance;
     return SF_OK;
 }
 
@@ -135,6 +141,8 @@ static void take_results(sf_session *s, const real *hidden, double distance, con
         char text[512];
         if (farthest)
             sf_describe_output(farthest, text, sizeof text);
+        else if (s->run->kept_distance == distance)
+            sf_describe_kept(s, text, sizeof text);
         else
             sf_describe_condition(s->condition, text, sizeof text);
         sf_say(s, SF_WARNING, text);

@@ -58,6 +58,7 @@ static size_t lay_out(sf_session *s, unsigned char *base)
     s->condition_used = take(&memory, conditions, sizeof(double));
     s->latent = take(&memory, latents, sizeof(double));
     s->latent_used = take(&memory, latents, sizeof(double));
+    s->kept = take(&memory, (size_t)sf_surrogate_data.kept_count, sizeof(double));
     s->outputs = take(&memory, members * outputs, sizeof(real));
     s->hidden = take(&memory, members * hidden, sizeof(real));
     s->hidden_before = take(&memory, members * hidden, sizeof(real));
@@ -100,6 +101,9 @@ static void take_start_values(sf_session *s)
     s->run->stale = 1;
     for (int32_t i = 0; i < s->model->condition_dim; i++)
         s->condition[i] = sf_surrogate_data.start[i];
+    for (int32_t i = 0; i < sf_surrogate_data.kept_count; i++)
+        s->kept[i] = sf_surrogate_data.kept_start[i];
+    sf_update_kept(s);
     s->drawn_step = -1;
     s->statistics_are_stale = 1;
     sf_leave_point(s);

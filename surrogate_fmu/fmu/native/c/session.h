@@ -61,6 +61,7 @@ typedef struct sf_run {
     int64_t seed, step_index; /* steps of the generator since the start */
     double time;            /* of the master [s] */
     double domain_distance;
+    double kept_distance;   /* of what is not modelled from where it is kept */
 } sf_run;
 
 /* Columns of a Jacobian that are calculated together: two passes of the kernels' rows; and the bytes that they may take. */
@@ -90,6 +91,7 @@ typedef struct sf_session {
     sf_run *run; /* head of the block that snapshots copy; the arrays below up to `hidden_before` are in it */
     double *condition, *condition_used;   /* x as it was set, and at the last step */
     double *latent, *latent_used;         /* the same for z from outside */
+    double *kept;                         /* what is not modelled, as it was set */
     real *outputs;                        /* (members, output_dim) */
     real *hidden, *hidden_before;         /* (members, hidden_dim): now, and before the last communication step */
 
@@ -153,11 +155,22 @@ static inline const sf_variable *sf_find_variable(uint32_t reference)
 sf_status sf_get_reals(sf_session *session, const uint32_t *references, size_t count, double *values, size_t value_count);
 sf_status sf_set_reals(sf_session *session, const uint32_t *references, size_t count, const double *values,
                        size_t value_count);
-sf_status sf_get_integer(sf_session *session, uint32_t reference, int64_t *value);
-sf_status sf_check_integer(sf_session *session, uint32_t reference, int64_t value);
-void sf_set_integer(sf_session *session, uint32_t reference, int64_t value);
+/* The variable of that reference among the kinds of real numbers; NULL if there is none. */
+const sf_variable *sf_find_real(uint32_t reference);
+/* Scalars of one kind: a check that leaves all as it was, then the write of what was found good. */
+sf_status sf_get_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t *value);
+sf_status sf_check_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t value);
+void sf_set_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t value);
 sf_status sf_get_boolean(sf_session *session, uint32_t reference, bool *value);
-sf_status sf_set_boolean(sf_session *session, uint32_t reference);
+sf_status sf_check_boolean(sf_session *session, uint32_t reference, bool value);
+void sf_set_boolean(sf_session *session, uint32_t reference, bool value);
+sf_status sf_get_float(sf_session *session, uint32_t reference, float *value);
+sf_status sf_check_float(sf_session *session, uint32_t reference, float value);
+void sf_set_float(sf_session *session, uint32_t reference, float value);
+/* How far what is not modelled is from where it was when the plant was recorded, into the head of the run. */
+void sf_update_kept(sf_session *session);
+/* Which variable that is not modelled is farthest. */
+void sf_describe_kept(const sf_session *session, char *text, size_t size);
 sf_status sf_get_string(sf_session *session, uint32_t reference, const char **value);
 sf_status sf_set_string(sf_session *session, uint32_t reference, const char *value);
 sf_status sf_unknown_reference(sf_session *session, uint32_t reference, const char *kind);

@@ -4,9 +4,23 @@
 
 #include <stdint.h>
 
-enum sf_kind { SF_REAL, SF_INTEGER, SF_BOOLEAN, SF_STRING };
+/* Which functions read and write it. SF_INTEGER is fmi2Integer and fmi3Int64; the kinds behind SF_STRING are of FMI 3 alone. */
+enum sf_kind {
+    SF_REAL,
+    SF_INTEGER,
+    SF_BOOLEAN,
+    SF_STRING,
+    SF_FLOAT32,
+    SF_INT8,
+    SF_UINT8,
+    SF_INT16,
+    SF_UINT16,
+    SF_INT32,
+    SF_UINT32,
+    SF_UINT64
+};
 
-enum sf_causality { SF_INPUT, SF_PARAMETER, SF_OUTPUT, SF_INDEPENDENT };
+enum sf_causality { SF_INPUT, SF_PARAMETER, SF_OUTPUT, SF_INDEPENDENT, SF_TUNABLE };
 
 /* Where a variable's value lies. */
 enum sf_role {
@@ -20,7 +34,8 @@ enum sf_role {
     SF_DEVICE,
     SF_IN_DOMAIN,
     SF_DOMAIN_DISTANCE,
-    SF_TIME
+    SF_TIME,
+    SF_KEPT /* a variable of the plant that is not modelled, at `offset` */
 };
 
 /* Values as FMI reads and writes them, counted from 1. */
@@ -34,6 +49,9 @@ typedef struct sf_variable {
     int32_t offset, size;
     const char *name, *unit;
     double min, max; /* finite: the largest numbers where there is no bound */
+    const int64_t *items; /* rising values of an enumeration that leaves some out, else NULL */
+    int32_t item_count;
+    const char *text; /* the start value of a string */
 } sf_variable;
 
 /* The training range of one variable of the manifest; width is 1 where the range is a point. */
@@ -53,8 +71,10 @@ typedef struct sf_surrogate {
     int32_t quantile_count;                          /* statistics are mean, std, then these, each (output_dim) */
     const double *quantiles;
     int32_t variable_count;
-    const sf_variable *variables;                    /* rising references */
+    const sf_variable *variables;                    /* rising references; of one reference, other kinds */
     const double *start;                             /* (condition_dim) */
+    int32_t kept_count;
+    const double *kept_start, *kept_recorded;        /* (kept_count): at the start, and when the plant was recorded */
     int32_t condition_range_count, output_range_count;
     const sf_range *condition_ranges, *output_ranges; /* in the order of x and y */
 } sf_surrogate;

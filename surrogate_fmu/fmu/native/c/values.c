@@ -35,10 +35,30 @@ sf_status sf_wrong_count(sf_session *s, size_t given, size_t expected)
                      (unsigned long)expected);
 }
 
+/* In FMI 2 variables of several kinds may have one reference; they are neighbours. */
 static const sf_variable *find(uint32_t reference, enum sf_kind kind)
 {
+    const sf_variable *const first = sf_surrogate_data.variables, *const end = first + sf_surrogate_data.variable_count;
     const sf_variable *variable = sf_find_variable(reference);
-    return variable && variable->kind == kind ? variable : NULL;
+    if (!variable || variable->kind == kind)
+        return variable;
+    while (variable > first && variable[-1].reference == reference)
+        variable--;
+    for (; variable < end && variable->reference == reference; variable++)
+        if (variable->kind == kind)
+            return variable;
+    return NULL;
+}
+
+const sf_variable *sf_find_real(uint32_t reference)
+{
+    const sf_variable *variable = find(reference, SF_REAL);
+    return variable ? variable : find(reference, SF_FLOAT32);
+}
+
+static bool is_settable(const sf_session *s, const sf_variable *v)
+{
+    return v->causality == SF_INPUT || v->causality == SF_TUNABLE || (v->causality == SF_PARAMETER && sf_is_before_run(s));
 }
 
 /* The shortest digits that read back as the same number, with a point, as Python writes floats. */
@@ -63,6 +83,9 @@ static sf_status refuse_write(sf_session *s, const sf_variable *v, const char *v
                          "'%s' is a parameter and fixed during a run; reset the instance and set it before", v->name);
     if (!is_finite)
         return sf_refuse(s, SF_DISCARD, "InputError", "'%s': expected a finite number in '%s', got %s", v->name, v->unit, value);
+    if (v->items)
+        return sf_refuse(s, SF_DISCARD, "InputError", "'%s': %s is no item of its enumeration; see modelDescription.xml", v->name,
+                         value);
     char low[40], high[40];
     if (v->min > -DBL_MAX && v->max < DBL_MAX)
         snprintf(low, sizeof low, "%g", v->min), snprintf(high, sizeof high, "%g", v->max);
@@ -71,6 +94,43 @@ static sf_status refuse_write(sf_session *s, const sf_variable *v, const char *v
             snprintf(high, sizeof high, v->max < DBL_MAX ? "%g" : "inf", v->max);
     return sf_refuse(s, SF_DISCARD, "InputError", "'%s': %s is outside the allowed range [%s, %s] %s", v->name, value, low, high,
                      v->unit);
+}
+
+/* -- what is kept and not modelled ----------------------------------------------------------------------------------- */
+
+static double kept_distance(const sf_session *s, int32_t offset)
+{
+    return fabs(s->kept[offset] - sf_surrogate_data.kept_recorded[offset]);
+}
+
+void sf_update_kept(sf_session *s)
+{
+    s->run->kept_distance = 0.0;
+    for (int32_t i = 0; i < sf_surrogate_data.kept_count; i++)
+        if (kept_distance(s, i) > s->run->kept_distance)
+            s->run->kept_distance = kept_distance(s, i);
+}
+
+void sf_describe_kept(const sf_session *s, char *text, size_t size)
+{
+    text[0] = '\0';
+    for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++) {
+        const sf_variable *v = &sf_surrogate_data.variables[i];
+        if (v->role == SF_KEPT && kept_distance(s, v->offset) == s->run->kept_distance) {
+            if (v->kind == SF_STRING)
+                snprintf(text, size, "%s is not modelled, the surrogate knows it at '%s' alone", v->name, v->text);
+            else
+                snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name,
+                         s->kept[v->offset], sf_surrogate_data.kept_recorded[v->offset]);
+            return;
+        }
+    }
+}
+
+/* Where the numbers of a variable lie that can be set. */
+static double *place_of(sf_session *s, const sf_variable *v)
+{
+    return (v->role == SF_LATENT ? s->latent : v->role == SF_KEPT ? s->kept : s->condition) + v->offset;
 }
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
@@ -91,7 +151,7 @@ sf_status sf_get_reals(sf_session *s, const uint32_t *references, size_t count, 
         if (!v)
             return sf_unknown_reference(s, references[i], "Real");
         expected += (size_t)v->size;
-        calculated |= v->causality == SF_OUTPUT;
+        calculated |= v->causality == SF_OUTPUT && v->role != SF_KEPT;
     }
     if (expected != value_count)
         return sf_wrong_count(s, value_count, expected);
@@ -107,6 +167,7 @@ sf_status sf_get_reals(sf_session *s, const uint32_t *references, size_t count, 
         const sf_variable *v = find(references[i], SF_REAL);
         switch (v->role) {
         case SF_CONDITION: memcpy(values, s->condition + v->offset, (size_t)v->size * sizeof(double)); break;
+        case SF_KEPT: *values = s->kept[v->offset]; break;
         case SF_LATENT: memcpy(values, s->latent + v->offset, (size_t)v->size * sizeof(double)); break;
         case SF_RESULT:
             for (int32_t k = 0; k < v->size; k++)
@@ -139,10 +200,9 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
             if (place >= value_count)
                 break;
             const double value = values[place];
-            const bool settable = v->causality == SF_INPUT || (v->causality == SF_PARAMETER && before_run);
             /* A parameter that is written again as it is during a run changes nothing. */
-            const bool same = v->role == SF_CONDITION && v->causality == SF_PARAMETER && value == s->condition[v->offset + k];
-            if (!(settable && v->min <= value && value <= v->max) && !(same && !before_run)) { /* NaN comes here */
+            const bool same = v->causality == SF_PARAMETER && value == place_of(s, v)[k];
+            if (!(is_settable(s, v) && v->min <= value && value <= v->max) && !(same && !before_run)) { /* NaN comes here */
                 char text[40];
                 return refuse_write(s, v, digits(value, text), sf_is_finite(value));
             }
@@ -153,50 +213,120 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
         return sf_wrong_count(s, value_count, expected);
     for (size_t i = 0; i < count; i++) {
         const sf_variable *v = find(references[i], SF_REAL);
+        memcpy(place_of(s, v), values, (size_t)v->size * sizeof(double));
+        values += v->size;
         if (v->role == SF_LATENT)
             s->run->latents_written = 1;
-        memcpy((v->role == SF_LATENT ? s->latent : s->condition) + v->offset, values, (size_t)v->size * sizeof(double));
-        values += v->size;
+        if (v->role == SF_KEPT)
+            sf_update_kept(s);
     }
     if (before_run && count)
         s->run->stale = 1;
     return SF_OK;
 }
 
-/* -- whole numbers, truth values, texts --------------------------------------------------------------------------------- */
+/* -- other numbers that are scalars -------------------------------------------------------------------------------------- */
 
-sf_status sf_get_integer(sf_session *s, uint32_t reference, int64_t *value)
+static const char *kind_name(enum sf_kind kind)
 {
-    const sf_variable *v = find(reference, SF_INTEGER);
-    if (!v)
-        return sf_unknown_reference(s, reference, "Integer");
-    *value = v->role == SF_SEED ? s->run->seed : v->role == SF_Z_MODE ? s->run->z_mode : s->run->domain_policy;
-    return SF_OK;
+    static const char *const names[] = {"Real",  "Integer", "Boolean", "String", "Float32", "Int8",
+                                        "UInt8", "Int16",   "UInt16",  "Int32",  "UInt32",  "UInt64"};
+    return names[kind];
 }
 
-sf_status sf_check_integer(sf_session *s, uint32_t reference, int64_t value)
+/* As it lies there: an output is not rounded yet. */
+static sf_status read_number(sf_session *s, const sf_variable *v, double *value)
 {
-    const sf_variable *v = find(reference, SF_INTEGER);
+    const bool calculated = v->role == SF_RESULT;
+    const sf_status status = calculated && s->run->stale ? sf_start_run(s) : SF_OK;
+    *value = status != SF_OK ? 0.0 : calculated ? (double)s->outputs[v->offset] : *place_of(s, v);
+    return status;
+}
+
+static sf_status check_number(sf_session *s, const sf_variable *v, double value, const char *text)
+{
+    bool is_item = !v->items;
+    for (int32_t i = 0; i < v->item_count; i++)
+        is_item |= (double)v->items[i] == value;
+    if (is_settable(s, v) && is_item && v->min <= value && value <= v->max)
+        return SF_OK;
+    if (v->causality == SF_PARAMETER && !sf_is_before_run(s) && value == *place_of(s, v))
+        return SF_OK;
+    return refuse_write(s, v, text, sf_is_finite(value));
+}
+
+static void write_number(sf_session *s, const sf_variable *v, double value)
+{
+    *place_of(s, v) = value;
+    if (v->role == SF_KEPT)
+        sf_update_kept(s);
+    if (sf_is_before_run(s))
+        s->run->stale = 1;
+}
+
+/* The whole number of the variable's range, or the item, that is nearest; the upper one of two. */
+static int64_t nearest(const sf_variable *v, double value)
+{
+    if (v->items) {
+        int64_t found = v->items[0];
+        for (int32_t i = 1; i < v->item_count; i++)
+            if (fabs((double)v->items[i] - value) <= fabs((double)found - value))
+                found = v->items[i];
+        return found;
+    }
+    const double inside = floor((value < v->min ? v->min : value > v->max ? v->max : value) + 0.5);
+    return inside >= 9223372036854775807.0 ? INT64_MAX : (int64_t)inside;
+}
+
+static bool is_own(const sf_variable *v)
+{
+    return v->role == SF_SEED || v->role == SF_Z_MODE || v->role == SF_DOMAIN_POLICY;
+}
+
+sf_status sf_get_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t *value)
+{
+    const sf_variable *v = find(reference, kind);
     if (!v)
-        return sf_unknown_reference(s, reference, "Integer");
+        return sf_unknown_reference(s, reference, kind_name(kind));
+    if (is_own(v)) {
+        *value = v->role == SF_SEED ? s->run->seed : v->role == SF_Z_MODE ? s->run->z_mode : s->run->domain_policy;
+        return SF_OK;
+    }
+    double number;
+    const sf_status status = read_number(s, v, &number);
+    *value = nearest(v, number);
+    return status;
+}
+
+sf_status sf_check_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t value)
+{
+    const sf_variable *v = find(reference, kind);
+    if (!v)
+        return sf_unknown_reference(s, reference, kind_name(kind));
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    if (!is_own(v))
+        return check_number(s, v, (double)value, text);
     int64_t present;
-    if (!sf_is_before_run(s) && sf_get_integer(s, reference, &present) == SF_OK && present == value)
+    if (!sf_is_before_run(s) && sf_get_integer(s, reference, kind, &present) == SF_OK && present == value)
         return SF_OK;
     /* 2^63 - 1 is no float64, so the seed's range is kept apart. */
     const bool inside = v->role == SF_SEED ? value >= 0 && value <= sf_surrogate_data.seed_max
                                            : (double)value >= v->min && (double)value <= v->max;
     if (inside && sf_is_before_run(s))
         return SF_OK;
-    char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)value);
     return refuse_write(s, v, text, true);
 }
 
-void sf_set_integer(sf_session *s, uint32_t reference, int64_t value)
+void sf_set_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t value)
 {
+    const sf_variable *v = find(reference, kind);
+    if (!is_own(v)) {
+        write_number(s, v, (double)value);
+        return;
+    }
     if (!sf_is_before_run(s))
         return;
-    const sf_variable *v = find(reference, SF_INTEGER);
     if (v->role == SF_SEED)
         s->run->seed = value;
     else if (v->role == SF_Z_MODE)
@@ -208,25 +338,63 @@ void sf_set_integer(sf_session *s, uint32_t reference, int64_t value)
 
 sf_status sf_get_boolean(sf_session *s, uint32_t reference, bool *value)
 {
-    if (!find(reference, SF_BOOLEAN))
-        return sf_unknown_reference(s, reference, "Boolean");
+    const sf_variable *v = find(reference, SF_BOOLEAN);
+    if (!v)
+        return sf_unknown_reference(s, reference, kind_name(SF_BOOLEAN));
+    if (v->role != SF_IN_DOMAIN) {
+        double number;
+        const sf_status status = read_number(s, v, &number);
+        *value = number >= 0.5;
+        return status;
+    }
     const sf_status status = s->run->stale ? sf_start_run(s) : SF_OK;
     *value = status == SF_OK && s->run->domain_distance == 0.0;
     return status;
 }
 
-sf_status sf_set_boolean(sf_session *s, uint32_t reference)
+sf_status sf_check_boolean(sf_session *s, uint32_t reference, bool value)
 {
     const sf_variable *v = find(reference, SF_BOOLEAN);
-    return v ? refuse_write(s, v, "", true) : sf_unknown_reference(s, reference, "Boolean");
+    return v ? check_number(s, v, value ? 1.0 : 0.0, value ? "true" : "false")
+             : sf_unknown_reference(s, reference, kind_name(SF_BOOLEAN));
 }
 
-static const char DEVICE[] = "cpu";
+void sf_set_boolean(sf_session *s, uint32_t reference, bool value)
+{
+    write_number(s, find(reference, SF_BOOLEAN), value ? 1.0 : 0.0);
+}
+
+sf_status sf_get_float(sf_session *s, uint32_t reference, float *value)
+{
+    const sf_variable *v = find(reference, SF_FLOAT32);
+    if (!v)
+        return sf_unknown_reference(s, reference, kind_name(SF_FLOAT32));
+    double number;
+    const sf_status status = read_number(s, v, &number);
+    *value = status == SF_OK ? (float)number : NAN;
+    return status;
+}
+
+sf_status sf_check_float(sf_session *s, uint32_t reference, float value)
+{
+    char text[40];
+    const sf_variable *v = find(reference, SF_FLOAT32);
+    return v ? check_number(s, v, (double)value, digits((double)value, text))
+             : sf_unknown_reference(s, reference, kind_name(SF_FLOAT32));
+}
+
+void sf_set_float(sf_session *s, uint32_t reference, float value)
+{
+    write_number(s, find(reference, SF_FLOAT32), (double)value);
+}
+
+/* -- texts ---------------------------------------------------------------------------------------------------------------- */
 
 sf_status sf_get_string(sf_session *s, uint32_t reference, const char **value)
 {
-    *value = DEVICE;
-    return find(reference, SF_STRING) ? SF_OK : sf_unknown_reference(s, reference, "String");
+    const sf_variable *v = find(reference, SF_STRING);
+    *value = v ? v->text : "";
+    return v ? SF_OK : sf_unknown_reference(s, reference, "String");
 }
 
 sf_status sf_set_string(sf_session *s, uint32_t reference, const char *value)
@@ -234,10 +402,15 @@ sf_status sf_set_string(sf_session *s, uint32_t reference, const char *value)
     const sf_variable *v = find(reference, SF_STRING);
     if (!v)
         return sf_unknown_reference(s, reference, "String");
-    if (value && strcmp(value, DEVICE) == 0)
+    const bool same = value && strcmp(value, v->text) == 0;
+    if (same && (v->role != SF_KEPT || !sf_is_before_run(s)))
         return SF_OK;
     if (!sf_is_before_run(s))
         return refuse_write(s, v, "", true);
+    if (v->role == SF_KEPT) {
+        write_number(s, v, same ? 0.0 : 1.0);
+        return SF_OK;
+    }
     return sf_refuse(s, SF_DISCARD, "DeviceError",
                      "device '%.60s' is not in a native FMU, which computes on the CPU; use 'cpu', or build the FMU with "
                      "--backend python", value ? value : "");
