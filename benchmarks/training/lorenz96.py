@@ -170,7 +170,8 @@ def spread_over_error(spread: Array, error: Array) -> float:
 
 def models(runs: truth.Runs, validation: truth.Runs, seed: int, gan_s: float) -> dict[str, Callable[[], Model]]:
     """All there are, by name; each is trained when it is called."""
-    config = dataclasses.replace(load_config(truth.MODEL / "surrogate.toml").training, seed=seed, updates=10**9)
+    shipped = load_config(truth.MODEL / "surrogate.toml").training
+    config = dataclasses.replace(shipped, seed=seed, updates=10**9, learning_rate=1e-3)
     training, repeated = runs.trajectories(), validation.trajectories()
 
     def surrogate(given: TrainingConfig, budget: float) -> Surrogate:
