@@ -57,6 +57,11 @@ class Integrator:
     linear_share: float
 
     @property
+    def decays(self) -> bool:
+        """Whether the output itself is in a term: it forgets, as a temperature does and a charge does not."""
+        return any(name == self.output for term in self.terms for name, _ in split_term(term))
+
+    @property
     def is_kept(self) -> bool:
         """Whether the balance alone gives the output, and no correction need be learned."""
         return self.error < _KEPT
@@ -211,9 +216,7 @@ def _fit(runs: Trajectories, output: str, terms: tuple[str, ...], balanced: froz
     )
     if rank < len(terms) or (together == 0.0).any():
         return None
-    decay = sum(
-        -sign * c for term, c in zip(terms, together, strict=True) for name, sign in split_term(term) if name == output
-    )
+    decay = sum(-sign * c for term, c in zip(terms, together, strict=True) for name, sign in split_term(term) if name == output)
     if not -_DECAY < decay < _DECAY:
         return None
     prior = np.diag(_SHARE / (_INDIVIDUAL * np.abs(together)))

@@ -1,4 +1,4 @@
-"""How a plant remembers, as a survey can tell: by its inputs alone and for how long, or by its own outputs.
+"""How a plant remembers, as a survey can tell: its inputs drive it and it forgets them, or its outputs feed back on themselves.
 
 Two cheap stand-ins for generators are fitted to some schedules of the survey and predict the others from the start on: a static map
 of linear filters of the inputs and of balanced outputs (the Wiener structure), and an affine step of all outputs that is fed with
@@ -16,30 +16,33 @@ from surrogate_fmu.training.config import split_term
 from surrogate_fmu.variables import Causality, with_causality
 
 Array = NDArray[np.float64]
-_REACHES = (8.0, 16.0, 32.0, 64.0)  # steps: longest time constant of the filters
-_FIRST = 1.5  # steps: shortest
-_FILTERS = 5
+_CONSTANTS = np.geomspace(1.5, 24.0, 5)  # steps: of the filters
 _RIDGE = 1e-6
 _FOLDS = 5
 _SCHEDULES = 4  # at least
+_DRIVEN = 0.1  # of an output's range: what a map of so few terms may leave
+_CLEARLY = 0.5  # of the other's error
 _NO_WORSE = 1.1  # an error that is larger by less is none
 
 
 @dataclass(frozen=True)
 class Structures:
-    """Errors on schedules that the fit has not seen, root mean square, as a share of the range of the worst output.
+    """Errors on schedules that the fit has not seen, root mean square in the median run, as a share of the range of the worst output.
 
     Attributes:
         driven: of a static map of filtered inputs and balanced outputs.
         fed_back: of an affine step that is fed with its own outputs.
-        memory_steps: the shortest of the filters' longest time constants that does as well as all.
         indirect: inputs that act through balances alone.
     """
 
     driven: float
     fed_back: float
-    memory_steps: int
     indirect: tuple[str, ...]
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether the static map says where the outputs are, and says it clearly better."""
+        return self.driven < _DRIVEN and self.driven < _CLEARLY * self.fed_back
 
 
 def compare_structures(runs: Trajectories, balances: Sequence[tuple[str, Sequence[str]]]) -> Structures | None:
@@ -63,29 +66,25 @@ def compare_structures(runs: Trajectories, balances: Sequence[tuple[str, Sequenc
     state = runs.outputs[:, 1:, balanced]
     state = (state - state.mean(axis=(0, 1))) / np.maximum(state.std(axis=(0, 1)), 1e-300)
 
-    def error(direct: Sequence[int], reach: float) -> float:
-        columns = _columns(drive[..., list(direct)], state, reach)
-        return float(_held_out(columns, truth, runs.schedule).max())
+    def error(direct: Sequence[int]) -> float:
+        return float(_held_out(_columns(drive[..., list(direct)], state), truth, runs.schedule).max())
 
-    errors = [error(moving, reach) for reach in _REACHES]
-    least = min(errors)
-    place = next(k for k, value in enumerate(errors) if value <= _NO_WORSE * least)
+    driven = error(moving)
     named = {name for _, terms in balances for term in terms for name, _ in split_term(term)}
-    indirect: list[int] = []
+    direct = moving
     for k in moving:
-        others = [other for other in moving if other != k and other not in indirect]
-        if inputs[k] in named and others and error(others, _REACHES[place]) <= _NO_WORSE * errors[place]:
-            indirect.append(k)
-    fed_back = _roll(runs, free, moving) / width
-    return Structures(least, float(fed_back.max()), int(_REACHES[place]), tuple(inputs[k] for k in indirect))
+        others = [other for other in direct if other != k]
+        if inputs[k] in named and others and (without := error(others)) <= _NO_WORSE * driven:
+            direct, driven = others, min(without, driven)
+    indirect = tuple(inputs[k] for k in moving if k not in direct)
+    return Structures(driven, float((_roll(runs, free, moving) / width).max()), indirect)
 
 
-def _columns(drive: Array, state: Array, reach: float) -> Array:
+def _columns(drive: Array, state: Array) -> Array:
     """(run, step, column): inputs, filters of them, balanced outputs, their powers and products."""
-    constants = np.geomspace(_FIRST, reach, _FILTERS)
-    kept = np.exp(-1.0 / constants)
-    filters = np.zeros((*drive.shape, _FILTERS))
-    level = np.zeros((len(drive), drive.shape[2], _FILTERS))
+    kept = np.exp(-1.0 / _CONSTANTS)
+    filters = np.zeros((*drive.shape, len(kept)))
+    level = np.zeros((len(drive), drive.shape[2], len(kept)))
     for k in range(drive.shape[1]):
         level = kept * level + (1.0 - kept) * drive[:, k, :, None]
         filters[:, k] = level
@@ -96,15 +95,15 @@ def _columns(drive: Array, state: Array, reach: float) -> Array:
 
 
 def _held_out(columns: Array, truth: Array, schedule: NDArray[np.int64]) -> Array:
-    """Root mean square error (output,) on schedules that were left out of the fit in turn."""
-    total = np.zeros(truth.shape[-1])
+    """Root mean square error (output,) in the median run, of schedules that were left out of the fit in turn."""
+    errors = np.empty((len(truth), truth.shape[-1]))
     for fold in _folds(schedule):
         x, y = columns[~fold].reshape(-1, columns.shape[-1]), truth[~fold].reshape(-1, truth.shape[-1])
         size = np.maximum(np.sqrt((x**2).mean(axis=0)), 1e-12)
         gram = (x / size).T @ (x / size) / len(x) + _RIDGE * np.eye(x.shape[1])
         solution = np.linalg.solve(gram, (x / size).T @ y / len(x))
-        total += ((columns[fold] / size @ solution - truth[fold]) ** 2).mean(axis=1).sum(axis=0)
-    return np.sqrt(total / len(truth))
+        errors[fold] = np.sqrt(((columns[fold] / size @ solution - truth[fold]) ** 2).mean(axis=1))
+    return _typical(errors, schedule)
 
 
 def _roll(runs: Trajectories, free: Sequence[int], moving: Sequence[int]) -> Array:
@@ -115,7 +114,7 @@ def _roll(runs: Trajectories, free: Sequence[int], moving: Sequence[int]) -> Arr
     drive = runs.inputs[..., list(moving)]
     drive = (drive - drive.mean(axis=(0, 1))) / np.maximum(drive.std(axis=(0, 1)), 1e-300)
     ones = np.ones((*drive.shape[:2], 1))
-    total = np.zeros(len(width))
+    left = np.empty((len(runs), len(width)))
     for fold in _folds(runs.schedule):
         x = np.concatenate([scaled[~fold, :-1], drive[~fold], ones[~fold]], axis=-1)
         solution, *_ = np.linalg.lstsq(x.reshape(-1, x.shape[-1]), scaled[~fold, 1:].reshape(-1, len(width)), rcond=1e-9)
@@ -123,9 +122,15 @@ def _roll(runs: Trajectories, free: Sequence[int], moving: Sequence[int]) -> Arr
         for k in range(drive.shape[1]):
             point = np.clip(np.concatenate([point, drive[fold, k], ones[fold, k]], axis=-1) @ solution, -10.0, 10.0)
             errors.append((point - scaled[fold, k + 1]) ** 2)
-        total += np.mean(errors, axis=0).sum(axis=0)
-    error: Array = np.sqrt(total / len(runs)) * width
-    return error[list(free)]
+        left[fold] = np.sqrt(np.mean(errors, axis=0))
+    return (_typical(left, runs.schedule) * width)[list(free)]
+
+
+def _typical(errors: Array, schedule: NDArray[np.int64]) -> Array:
+    """Median (output,) over schedules of the mean over their runs, of errors (run, output)."""
+    rows = [errors[schedule == number].mean(axis=0) for number in np.unique(schedule)]
+    typical: Array = np.median(rows, axis=0)
+    return typical
 
 
 def _folds(schedule: NDArray[np.int64]) -> list[NDArray[np.bool_]]:
