@@ -106,7 +106,8 @@ def _verb(name: str, *arguments: str) -> int:
 def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     """Survey the plant and write the plan."""
     from surrogate_fmu.config import surrogate_name
-    from surrogate_fmu.distill.plan import input_ranges, run_steps, write_plan
+    from surrogate_fmu.distill.choices import run_steps
+    from surrogate_fmu.distill.plan import input_ranges, write_plan
     from surrogate_fmu.distill.survey import survey_plant
     from surrogate_fmu.plant.fmu_plant import FmuPlant
     from surrogate_fmu.plant.source import PlantSource

@@ -58,7 +58,9 @@ def make_budgets(
     budgets = []
     for integrator in integrators:
         name = integrated_input(integrator, variables)
-        if name not in ranges or integrator.start not in parameters or integrator.output not in limits:
+        if name is None or name not in ranges:
+            continue
+        if integrator.start not in parameters or integrator.output not in limits:
             continue
         start, interval, (low, high) = parameters[integrator.start], ranges[name], limits[integrator.output]
         gain = integrator.coefficients[0] / step_size

@@ -122,7 +122,7 @@ def _find_balance(runs: Trajectories, output: str, balanced: frozenset[str]) -> 
     gram = np.einsum("rsp,rsq->rpq", columns, columns) / change.shape[1]
     product = np.einsum("rsp,rs->rp", columns, change) / change.shape[1]
     best: _Fit | None = None
-    tried = [(k,) for k in range(len(candidates))]
+    tried: list[tuple[int, ...]] = [(k,) for k in range(len(candidates))]
     for count in range(1, _TERMS + 1):
         left = _left(gram, product, tried)
         order = np.argsort(left, kind="stable")

@@ -27,7 +27,7 @@ _NO_WORSE = 1.1  # an error that is larger by less is none
 
 @dataclass(frozen=True)
 class Structures:
-    """Errors on schedules that the fit has not seen, root mean square in the median run, as a share of the range of the worst output.
+    """Root mean square errors on schedules that the fit has not seen, in the median one, as a share of the worst output's range.
 
     Attributes:
         driven: of a static map of filtered inputs and balanced outputs.
@@ -123,7 +123,8 @@ def _roll(runs: Trajectories, free: Sequence[int], moving: Sequence[int]) -> Arr
             point = np.clip(np.concatenate([point, drive[fold, k], ones[fold, k]], axis=-1) @ solution, -10.0, 10.0)
             errors.append((point - scaled[fold, k + 1]) ** 2)
         left[fold] = np.sqrt(np.mean(errors, axis=0))
-    return (_typical(left, runs.schedule) * width)[list(free)]
+    error: Array = _typical(left, runs.schedule) * width
+    return error[list(free)]
 
 
 def _typical(errors: Array, schedule: NDArray[np.int64]) -> Array:

@@ -1,5 +1,6 @@
 """What a few runs tell of a plant: what a step costs, how slowly it settles, how random it is, which held inputs matter, what its
-outputs are balances of."""
+outputs are balances of.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

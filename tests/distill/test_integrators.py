@@ -8,8 +8,9 @@ import pytest
 from surrogate_fmu.config import load_config
 from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.distill.budgets import find_limits, make_budgets
+from surrogate_fmu.distill.choices import is_driven, run_steps, used_balances
 from surrogate_fmu.distill.integrators import Integrator, find_integrators
-from surrogate_fmu.distill.plan import is_driven, run_steps, used_balances, write_plan
+from surrogate_fmu.distill.plan import write_plan
 from surrogate_fmu.distill.structure import compare_structures
 from surrogate_fmu.distill.survey import Survey, survey_plant
 from surrogate_fmu.plant.design import Range

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from surrogate_fmu.config import load_config
-from surrogate_fmu.distill.plan import choose_size, input_ranges, run_steps, write_plan
+from surrogate_fmu.distill.choices import choose_size, run_steps
+from surrogate_fmu.distill.plan import input_ranges, write_plan
 from surrogate_fmu.distill.survey import Survey, survey_plant
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Range
