@@ -22,6 +22,7 @@ _TERMS = 3  # at most
 _PAIRS = 24  # the best of these are tried with a third term
 _CANDIDATES = 300
 _SHARE, _WORST_SHARE = 0.02, 0.1  # of the change that a balance may leave: in the median run, in nine of ten
+_SURE, _CLEARLY = 1e-3, 0.1  # of the change, or of what an affine step of all leaves: a balance that leaves more is none
 _BETTER = 5.0  # by so much less must be left for one term more
 _ALIKE = 2.0  # terms that leave no more than this multiple of the least are as good, and inputs are preferred
 _EXACT = 1e-6  # of the change: less is rounding
@@ -69,7 +70,7 @@ class Integrator:
     @property
     def is_nonlinear(self) -> bool:
         """Whether it says much more than an affine step of all outputs."""
-        return self.share < 0.1 * self.linear_share and self.linear_share > _EXACT
+        return self.share < _CLEARLY * self.linear_share and self.linear_share > _EXACT
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ def find_integrators(runs: Trajectories) -> tuple[Integrator, ...]:
     outputs = runs.names(Causality.OUTPUT)
     found: dict[str, _Fit] = {}
     for name in outputs:
-        if (fit := _find_balance(runs, name, frozenset({name}))) is not None:
+        fit = _find_balance(runs, name, frozenset({name}))
+        # Any smooth plant is nearly affine in all that it shows.
+        if fit is not None and fit.share <= max(_SURE, _CLEARLY * _linear_share(runs, name)):
             found[name] = fit
     while True:
         again = {name: _fit(runs, name, found[name].terms, frozenset(found)) for name in found}
@@ -253,7 +256,7 @@ def _describe(runs: Trajectories, output: str, fit: _Fit, balanced: frozenset[st
         _start(runs, place, width),
         fit.share,
         error,
-        _linear_share(moving, place),
+        _linear_share(runs, output),
     )
 
 
@@ -284,8 +287,9 @@ def _start(runs: Trajectories, place: int, width: float) -> str:
     return ""
 
 
-def _linear_share(runs: Trajectories, place: int) -> float:
+def _linear_share(runs: Trajectories, output: str) -> float:
     """What an affine step of all outputs and inputs leaves of the change, in the median run."""
+    runs, place = runs.select(_moving(runs, output)), runs.names(Causality.OUTPUT).index(output)
     before, change = runs.outputs[:, :-1], np.diff(runs.outputs[..., place], axis=1)
     matrix = np.concatenate([before, runs.inputs, np.ones((*change.shape, 1))], axis=-1)
     size = np.maximum(np.sqrt((matrix**2).mean(axis=(0, 1))), 1e-300)

@@ -168,6 +168,23 @@ class VanDerPol(Plant):
         return {"place": self.place, "speed": self.speed}
 
 
+class Pendulum(Plant):
+    """Its angle is nearly affine in what it shows, but no integral of that at such steps."""
+
+    trait = 0.1
+    variables = (u("torque"), y("angle"), y("speed"))
+
+    def begin(self, parameters):
+        self.angle, self.speed = 0.3, 0.0
+
+    def move(self, inputs, dt):
+        self.speed += 0.1 * (2.0 * inputs["torque"] - 9.81 * math.sin(self.angle) - self.factor * self.speed) * dt
+        self.angle += 0.1 * self.speed * dt
+
+    def outputs(self, inputs):
+        return {"angle": self.angle, "speed": self.speed}
+
+
 class Gain(Plant):
     """An output that is a multiple of the input, with no memory at all."""
 
@@ -267,9 +284,9 @@ def test_a_plant_without_randomness_has_its_charge_by_its_linear_step(tmp_path: 
     assert config.recording.design.budgets, "runs would end at a limit all the same"
 
 
-@pytest.mark.parametrize("name", ["DoubleWell", "NoisyWell", "IndividualWell", "VanDerPol", "Gain"])
+@pytest.mark.parametrize("name", ["DoubleWell", "NoisyWell", "IndividualWell", "VanDerPol", "Pendulum", "Gain"])
 def test_nothing_is_claimed_for_a_plant_without_balances(name: str, tmp_path: Path):
-    ranges = {"force": Range(-1.0, 1.0)}
+    ranges = {"torque" if name == "Pendulum" else "force": Range(-1.0, 1.0)}
     survey = survey_of(name, tmp_path, ranges)
     assert survey.integrators == () and not survey.limits and not is_driven(survey)
     _, config = plan_of(name, tmp_path, survey, ranges)
