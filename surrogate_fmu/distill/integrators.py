@@ -20,7 +20,7 @@ from surrogate_fmu.variables import Causality, with_causality
 Array = NDArray[np.float64]
 _TERMS = 3  # at most
 _PAIRS = 24  # the best of these are tried with a third term
-_CANDIDATES = 300
+_CANDIDATES = 120
 _SHARE, _WORST_SHARE = 0.02, 0.1  # of the change that a balance may leave: in the median run, in nine of ten
 _SURE, _CLEARLY = 1e-3, 0.1  # of the change, or of what an affine step of all leaves: a balance that leaves more is none
 _BETTER = 5.0  # by so much less must be left for one term more
@@ -160,12 +160,16 @@ def _candidates(runs: Trajectories, output: str) -> list[str]:
     variables = [v for v in with_causality(runs.variables, Causality.INPUT, Causality.OUTPUT) if "-" not in v.name]
     ends = frozenset({output})
     moves = {v.name: bool(np.ptp(_series(runs, v.name, ends)) > 0.0) for v in variables}
-    terms = [v.name for v in variables if moves[v.name]]
-    for first, second in itertools.combinations(variables, 2):
-        alike = parse_unit(first.unit).exponents == parse_unit(second.unit).exponents
-        if alike and (moves[first.name] or moves[second.name]):
-            terms.append(f"{first.name} - {second.name}")
-    return terms[:_CANDIDATES]
+    dimensions = {v.name: parse_unit(v.unit).exponents for v in variables}
+    # Those with the output itself, then those with inputs, are likely; of many outputs not all differences can be tried.
+    order = {v.name: 0 if v.name == output else 1 if v.causality is Causality.INPUT else 2 for v in variables}
+    names = sorted(moves, key=lambda name: order[name])
+    pairs = (
+        f"{first} - {second}"
+        for first, second in itertools.combinations(names, 2)
+        if dimensions[first] == dimensions[second] and (moves[first] or moves[second])
+    )
+    return list(itertools.islice(itertools.chain((name for name in names if moves[name]), pairs), _CANDIDATES))
 
 
 def _series(runs: Trajectories, term: str, balanced: frozenset[str]) -> Array:
