@@ -137,7 +137,7 @@ def _find_balance(runs: Trajectories, output: str, balanced: frozenset[str]) -> 
         if fits:
             least = max(min(fit.share for fit in fits), _EXACT)
             alike = [fit for fit in fits if fit.share <= _ALIKE * least]
-            chosen = min(alike, key=lambda fit: (-_inputs_in(runs, fit.terms), fit.share))
+            chosen = min(alike, key=lambda fit: (*_oddity(runs, fit.terms), fit.share))
             if best is None or best.share > max(_EXACT, _BETTER * chosen.share):
                 best = chosen
             elif best is not None:
@@ -155,15 +155,17 @@ def _find_balance(runs: Trajectories, output: str, balanced: frozenset[str]) -> 
 
 
 def _candidates(runs: Trajectories, output: str) -> list[str]:
-    """Terms that the change of an output may have: inputs, outputs, and differences of two with the same dimension."""
+    """Terms that the change of an output may have: inputs, outputs, and differences of two with equal dimensions."""
     # A name with a minus cannot be told from a difference.
     variables = [v for v in with_causality(runs.variables, Causality.INPUT, Causality.OUTPUT) if "-" not in v.name]
     ends = frozenset({output})
     moves = {v.name: bool(np.ptp(_series(runs, v.name, ends)) > 0.0) for v in variables}
     dimensions = {v.name: parse_unit(v.unit).exponents for v in variables}
+    # A number that never moves, and is no temperature or pressure that another is compared with, is part of a plant's law.
+    names = [v.name for v in variables if moves[v.name] or any(dimensions[v.name])]
     # Those with the output itself, then those with inputs, are likely; of many outputs not all differences can be tried.
     order = {v.name: 0 if v.name == output else 1 if v.causality is Causality.INPUT else 2 for v in variables}
-    names = sorted(moves, key=lambda name: order[name])
+    names.sort(key=lambda name: order[name])
     pairs = (
         f"{first} - {second}"
         for first, second in itertools.combinations(names, 2)
@@ -236,9 +238,10 @@ def _fit(runs: Trajectories, output: str, terms: tuple[str, ...], balanced: froz
     return _Fit(terms, np.array(coefficients), np.array(shares))
 
 
-def _inputs_in(runs: Trajectories, terms: tuple[str, ...]) -> int:
-    inputs = runs.names(Causality.INPUT)
-    return sum(name in inputs for term in terms for name, _ in split_term(term))
+def _oddity(runs: Trajectories, terms: tuple[str, ...]) -> tuple[int, int]:
+    """Of terms that say the same those are preferred that have more inputs, then those that name fewer variables."""
+    names = [name for term in terms for name, _ in split_term(term)]
+    return -len(set(names) & set(runs.names(Causality.INPUT))), len(names)
 
 
 def _describe(runs: Trajectories, output: str, fit: _Fit, balanced: frozenset[str]) -> Integrator:

@@ -127,9 +127,8 @@ def survey_plant(
         reasons, lost = [str(error)], others
     reasons = [*(failure.reason for recording, _ in done for failure in recording.failures), *reasons]
     lost = [*lost, *(schedules[failure.schedule] for recording, schedules in done for failure in recording.failures)]
-    seen = join_runs(
-        [*(recording.trajectories for recording, _ in done), *(run for run in shifted if isinstance(run, Trajectories))]
-    )
+    # Those with a held input moved are left out: they are of another plant than the surrogate's.
+    seen = join_runs([recording.trajectories for recording, _ in done])
     runs = together.trajectories.outputs
     width = np.maximum(np.ptp(np.concatenate([runs, singles.trajectories.outputs]), axis=(0, 1)), 1e-12)
     times = [_settling(run[half:], width) for run in singles.trajectories.outputs[singles.trajectories.schedule > 0]]

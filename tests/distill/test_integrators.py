@@ -56,13 +56,14 @@ class Plant:
 class Tank(Plant):
     """Water in, and out through a hole by the root of the level."""
 
+    trait = 0.1
     variables = (u("inflow", "m3/s"), u("valve", start=1.0), y("level", "m"), y("outflow", "m3/s"))
 
     def begin(self, parameters):
         self.level = 1.0
 
     def flow(self, inputs):
-        return 0.05 * inputs["valve"] * math.sqrt(max(self.level, 0.0))
+        return 0.05 * self.factor * inputs["valve"] * math.sqrt(max(self.level, 0.0))
 
     def move(self, inputs, dt):
         self.level = max(0.0, self.level + (inputs["inflow"] - self.flow(inputs)) * dt / 2.0)
@@ -185,6 +186,22 @@ class Pendulum(Plant):
         return {"angle": self.angle, "speed": self.speed}
 
 
+class Mass(Plant):
+    """A mass between two springs, whose stiffness is an input: linear as long as it is held."""
+
+    variables = (u("pull"), u("stiffness", start=1.0), y("place"), y("speed"))
+
+    def begin(self, parameters):
+        self.place, self.speed = 0.0, 0.0
+
+    def move(self, inputs, dt):
+        self.speed += 0.2 * (inputs["pull"] - inputs["stiffness"] * self.place) * dt
+        self.place += 0.2 * self.speed * dt
+
+    def outputs(self, inputs):
+        return {"place": self.place, "speed": self.speed}
+
+
 class Gain(Plant):
     """An output that is a multiple of the input, with no memory at all."""
 
@@ -229,7 +246,6 @@ def test_a_tank_fills_by_what_flows_in_and_not_out(tmp_path: Path):
     (level,) = survey.integrators
     assert level.output == "level" and level.terms == ("inflow - outflow",) and not level.start
     assert level.coefficients[0] == pytest.approx(0.5, rel=0.02)
-    assert level.is_nonlinear, "no affine step of all outputs has the root"
     text, config = plan_of("Tank", tmp_path, survey, ranges, held=held)
     (balance,) = config.training.generator.balances
     assert balance.output == "level" and balance.terms == ("inflow - outflow",) and balance.start == ""
@@ -282,6 +298,14 @@ def test_a_plant_without_randomness_has_its_charge_by_its_linear_step(tmp_path: 
     assert "Balance: the change of charge" in text and "Structure recurrent: it begins with the plant's linear step" in text
     assert config.training.generator.linear and not config.training.generator.balances
     assert config.recording.design.budgets, "runs would end at a limit all the same"
+
+
+def test_a_linear_plant_keeps_its_plan_whatever_a_held_input_does_to_it(tmp_path: Path):
+    ranges, held = {"pull": Range(-1.0, 1.0)}, {"stiffness": 1.0}
+    survey = survey_of("Mass", tmp_path, ranges, held)
+    assert survey.effects and not used_balances(survey)
+    _, config = plan_of("Mass", tmp_path, survey, ranges, held=held)
+    assert config.training.generator.linear and not config.training.generator.balances
 
 
 @pytest.mark.parametrize("name", ["DoubleWell", "NoisyWell", "IndividualWell", "VanDerPol", "Pendulum", "Gain"])
