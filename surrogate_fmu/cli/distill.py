@@ -153,7 +153,7 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     plan.write_text(text, encoding="utf-8")
     comments = [line[2:] for line in text.splitlines() if line.startswith("# ")]
     print("\n".join(f"  {comment}" for comment in comments[1:]))
-    print(f"{plan}: the plan, with runs of {run_steps(survey)} steps")
+    print(f"{plan}: the plan, with runs of {run_steps(survey, arguments.budget, arguments.jobs)} steps")
 
 
 def _settings(arguments: argparse.Namespace) -> "PlantSettings":

@@ -1,5 +1,6 @@
 """What follows from a survey: how many runs and how long, which structure, which balances."""
 
+import math
 from dataclasses import dataclass, replace
 
 from surrogate_fmu.distill.integrators import Integrator
@@ -9,7 +10,10 @@ RECORDING_SHARE, TRAINING_SHARE = 0.5, 0.35  # of the time that there is
 LASTING, NEW = 0.02, 0.05  # roughness below which all randomness lasts a run, above which all is new at every step
 _STEPS = (60, 300)
 _SETTLINGS = 3.0  # of a run
-_BALANCED_STEPS = 120  # of a run, where what does not settle is balanced: runs begin all over its range
+# Of a run, where what does not settle is balanced and runs begin all over its range: shorter ones where few can be recorded. Of the
+# DFN cell 120 runs of 60 steps teach more than 60 of 120: tested on 120 steps, a CRPS of the voltage of 1.21 and not 1.33.
+_BALANCED_STEPS = (60, 120)
+_FEW_RUNS = 250
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,23 @@ def choose_size(survey: Survey, steps: int, budget_s: float, jobs: int) -> Size:
     sizes = _RANDOM if survey.is_random else _DETERMINISTIC
     affordable = RECORDING_SHARE * budget_s * jobs / max(survey.seconds_per_step * steps, 1e-9)
     size = next((size for size in sizes if size.runs <= affordable), sizes[-1])
-    left = max(0, int(min(affordable, sizes[0].runs)) - size.runs)
+    left = max(0, math.floor(min(affordable, sizes[0].runs)) - size.runs)
     return replace(size, train=min(size.train + left, sizes[0].train))
 
 
-def run_steps(survey: Survey) -> int:
-    """Steps of a run: some settlings long; where something does not settle, as long as the survey, or less if balances say it."""
+def run_steps(survey: Survey, budget_s: float = math.inf, jobs: int = 1) -> int:
+    """Steps of a run: some settlings long; where something does not settle, as long as the survey, or less if balances say it.
+
+    Args:
+        survey: of the plant.
+        budget_s: time [s] that there is for all.
+        jobs: worker processes.
+    """
+    if survey.settling_steps is None and is_driven(survey):
+        short, long = (min(survey.steps, steps) for steps in _BALANCED_STEPS)
+        return short if choose_size(survey, long, budget_s, jobs).train < _FEW_RUNS else long
     if survey.settling_steps is None:
-        return min(survey.steps, _BALANCED_STEPS) if is_driven(survey) else survey.steps
+        return survey.steps
     return int(min(max(_SETTLINGS * survey.settling_steps, _STEPS[0]), _STEPS[1]))
 
 

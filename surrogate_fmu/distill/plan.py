@@ -82,7 +82,7 @@ def write_plan(
         budget_s: time [s] that recording and training may take together.
         jobs: worker processes.
     """
-    steps = run_steps(survey)
+    steps = run_steps(survey, budget_s, jobs)
     size = choose_size(survey, steps, budget_s, jobs)
     budgets = make_budgets(survey.integrators, survey.limits, variables, ranges, parameters, steps, step_size)
     shortest = max(1, survey.fastest_steps // 2) * step_size

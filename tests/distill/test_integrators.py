@@ -1,5 +1,6 @@
 """Balances that a survey finds in plants whose nature is known, and does not find in others."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -279,7 +280,9 @@ def test_a_charge_counts_the_current_and_its_input_gets_a_budget(tmp_path: Path)
     assert survey.structures is not None and is_driven(survey)
     text, config = plan_of("Counter", tmp_path, survey, CURRENT, CHARGE)
     assert "Structure wiener: inputs drive the plant and it forgets them" in text
-    assert config.recording.steps == run_steps(survey) < survey.steps
+    assert config.recording.steps == run_steps(survey) == 120
+    slow = dataclasses.replace(survey, seconds_per_step=0.1)
+    assert run_steps(slow, 1200.0, 2) == 60 and run_steps(slow, 12000.0, 2) == 120, "many short runs where few can be recorded"
     assert config.training.generator.structure == "wiener" and config.training.generator.wiener.curves == ()
     (budget,) = config.recording.design.budgets
     assert (budget.input, budget.parameter) == ("current", "start_charge") and budget.gain == charge.coefficients[0]
