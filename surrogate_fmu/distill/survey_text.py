@@ -34,7 +34,7 @@ def balance_text(found: Integrator) -> str:
     ]
     begins = f" from {found.start} on" if found.start else ""
     return comment_text(
-        f"Balance: the change of {found.output} over a step is {' + '.join(parts)}{begins}, but for {found.share:.2g} of it."
+        f"Balance: the change of {found.output} over a step is {' + '.join(parts).replace('+ -', '- ')}{begins}, but for {found.share:.2g} of it."
     )
 
 
