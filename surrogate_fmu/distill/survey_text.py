@@ -32,10 +32,9 @@ def balance_text(found: Integrator) -> str:
     parts = [
         f"{c:.3g} ({term})" if " - " in term else f"{c:.3g} {term}" for c, term in zip(found.coefficients, found.terms, strict=True)
     ]
+    total = " + ".join(parts).replace("+ -", "- ")
     begins = f" from {found.start} on" if found.start else ""
-    return comment_text(
-        f"Balance: the change of {found.output} over a step is {' + '.join(parts).replace('+ -', '- ')}{begins}, but for {found.share:.2g} of it."
-    )
+    return comment_text(f"Balance: the change of {found.output} over a step is {total}{begins}, but for {found.share:.2g} of it.")
 
 
 def structure_text(survey: Survey) -> str:
