@@ -112,7 +112,8 @@ def _verb(name: str, *arguments: str) -> int:
 def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     """Survey the plant and write the plan."""
     from surrogate_fmu.config import surrogate_name
-    from surrogate_fmu.distill.plan import check_unnamed, input_ranges, run_steps, write_plan
+    from surrogate_fmu.distill.choices import run_steps
+    from surrogate_fmu.distill.plan import check_unnamed, input_ranges, write_plan
     from surrogate_fmu.distill.survey import survey_plant
     from surrogate_fmu.plant.fmu_plant import FmuPlant
     from surrogate_fmu.plant.source import PlantSource
@@ -172,7 +173,7 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     plan.write_text(text, encoding="utf-8")
     comments = [line[2:] for line in text.splitlines() if line.startswith("# ")]
     print("\n".join(f"  {comment}" for comment in comments[1:]))
-    print(f"{plan}: the plan, with runs of {run_steps(survey)} steps")
+    print(f"{plan}: the plan, with runs of {run_steps(survey, arguments.budget, arguments.jobs)} steps")
 
 
 def _settings(arguments: argparse.Namespace) -> "PlantSettings":

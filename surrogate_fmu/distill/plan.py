@@ -1,58 +1,24 @@
 """The plan that follows from a survey, as the text of a surrogate.toml that a person can read and change."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from surrogate_fmu.distill.budgets import integrated_input, make_budgets
+from surrogate_fmu.distill.choices import choose_size, run_steps, used_balances
 from surrogate_fmu.distill.survey import Survey
+from surrogate_fmu.distill.survey_text import balance_text, randomness_text, settling_text, structure_text
+from surrogate_fmu.distill.toml_text import comment_text, key, quoted, string_list, table
+from surrogate_fmu.distill.training_plan import training_lines
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.plant.design import Range
+from surrogate_fmu.plant.design import Budget, Range
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.variables import Causality, Variable, VariableType, with_causality
 
-_RECORDING_SHARE = 0.5  # of the time that there is
-_TRAINING_SHARE = 0.35
-_STEPS = (60, 300)
-_SETTLINGS = 3.0  # of a run
-_LASTING, _NEW = 0.02, 0.05  # roughness below which all randomness lasts a run, above which all is new at every step
-_FEW_STEPS = 20
 _EXCITATIONS = '"steps", "ramps", "noise", "pulses", "constant"'
 _EXCITATIONS_OF_WHOLE = '"steps", "pulses", "constant"'
+_MOVED = 0.02  # of what an input's integral can move in a run: less is not compared
 _SHOWN = 12
 _MOVED_AT_MOST = 8  # inputs that nobody said anything of
 _CLOSED = (VariableType.BOOLEAN, VariableType.ENUMERATION)  # types whose values are all known
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many runs there are time for.
-
-    Attributes:
-        train, validation, test: schedules.
-        individuals: runs of each schedule of validation and test.
-    """
-
-    train: int
-    validation: int
-    test: int
-    validation_individuals: int
-    test_individuals: int
-
-    @property
-    def runs(self) -> int:
-        """All runs."""
-        return self.train + self.validation * self.validation_individuals + self.test * self.test_individuals
-
-
-_DETERMINISTIC = (Size(256, 16, 24, 1, 1), Size(128, 12, 16, 1, 1), Size(64, 8, 12, 1, 1), Size(32, 6, 8, 1, 1))
-_RANDOM = (
-    Size(1024, 12, 12, 24, 48),
-    Size(600, 12, 12, 12, 32),
-    Size(400, 10, 12, 10, 20),
-    Size(250, 8, 10, 8, 16),
-    Size(120, 6, 8, 6, 12),
-    Size(60, 6, 8, 4, 8),
-)
 
 
 def input_ranges(
@@ -113,20 +79,6 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def choose_size(survey: Survey, steps: int, budget_s: float, jobs: int) -> Size:
-    """The largest that can be recorded in its share of the time [s]; the smallest where none can."""
-    sizes = _RANDOM if survey.is_random else _DETERMINISTIC
-    affordable = _RECORDING_SHARE * budget_s * jobs / max(survey.seconds_per_step * steps, 1e-9)
-    return next((size for size in sizes if size.runs <= affordable), sizes[-1])
-
-
-def run_steps(survey: Survey) -> int:
-    """Steps of a run: some settlings long, or as long as the survey where something does not settle."""
-    if survey.settling_steps is None:
-        return survey.steps
-    return int(min(max(_SETTLINGS * survey.settling_steps, _STEPS[0]), _STEPS[1]))
-
-
 def write_plan(
     name: str,
     plant: str,
@@ -157,32 +109,35 @@ def write_plan(
         jobs: worker processes.
         left_out: what the plant has and the surrogate will not have, a sentence each.
     """
-    steps = run_steps(survey)
+    steps = run_steps(survey, budget_s, jobs)
     typed = {v.name for v in variables if v.type is not VariableType.REAL}
     size = choose_size(survey, steps, budget_s, jobs)
+    budgets = make_budgets(survey.integrators, survey.limits, variables, ranges, parameters, steps, step_size)
     shortest = max(1, survey.fastest_steps // 2) * step_size
     longest = max(steps // 4, 4) * step_size
     lines = [
         f"# Made from {plant} and {survey.steps} steps of its runs; change what you know better, and run the verbs again.",
-        f"# A step takes the plant {1e3 * survey.seconds_per_step:.3g} ms. " + _settling_text(survey),
-        f"# {_randomness_text(survey)}",
+        f"# A step takes the plant {1e3 * survey.seconds_per_step:.3g} ms. " + settling_text(survey),
+        f"# {randomness_text(survey)}",
+        *(f"# {balance_text(integrator)}" for integrator in survey.integrators),
+        f"# {structure_text(survey)}",
         *(f"# The surrogate will not have: {sentence}." for sentence in left_out),
         "",
         "[surrogate]",
-        f"name = {_text(name)}",
-        f"plant = {_text(plant)}",
+        f"name = {quoted(name)}",
+        f"plant = {quoted(plant)}",
         "",
         "[plant]",
         f"communication_step_size = {step_size!r}",
     ]
-    for key in ("inputs", "outputs", "parameters"):
-        if names := getattr(settings, key):
-            lines.append(f"{key} = [{', '.join(map(_text, names))}]")
+    for kind in ("inputs", "outputs", "parameters"):
+        if names := getattr(settings, kind):
+            lines.append(f"{kind} = {string_list(names)}")
     if settings.values:
-        lines.append(f"values = {_table(settings.values)}")
+        lines.append(f"values = {table(settings.values)}")
     if settings.seed:
-        lines.append(f"seed = {_text(settings.seed)}")
-    lines += [f"timeout_s = {settings.timeout_s!r}", "", "[variables]", *(f"{_key(v.name)} = {_text(v.unit)}" for v in variables)]
+        lines.append(f"seed = {quoted(settings.seed)}")
+    lines += [f"timeout_s = {settings.timeout_s!r}", "", "[variables]", *(f"{key(v.name)} = {quoted(v.unit)}" for v in variables)]
     lines += ["", "[recording]", f"steps = {steps}", "", "[recording.sets]"]
     lines += [
         f"train = {{ schedules = {size.train}, seed = 1 }}",
@@ -190,11 +145,11 @@ def write_plan(
         f"test = {{ schedules = {size.test}, individuals = {size.test_individuals}, seed = 3 }}",
     ]
     if held:
-        lines += ["", "[recording.design]", f"held = {_table(held)}"]
+        lines += ["", "[recording.design]", f"held = {table(held)}"]
     for input_name, interval in ranges.items():
         lines += [
             "",
-            f"[recording.design.inputs.{_key(input_name)}]",
+            f"[recording.design.inputs.{key(input_name)}]",
             f"min = {interval.min!r}",
             f"max = {interval.max!r}",
             f"excitations = [{_EXCITATIONS if input_name not in typed else _EXCITATIONS_OF_WHOLE}]",
@@ -202,53 +157,46 @@ def write_plan(
         ]
     if parameters:
         lines += ["", "[recording.design.parameters]"]
-        lines += [f"{_key(n)} = {{ min = {r.min!r}, max = {r.max!r} }}" for n, r in parameters.items()]
-    lines += ["", *_training(survey, steps, budget_s), "", *_verify(survey, steps)]
+        lines += [f"{key(n)} = {{ min = {r.min!r}, max = {r.max!r} }}" for n, r in parameters.items()]
+    for budget in budgets:
+        lines += ["", *_budget(budget, survey)]
+    lines += ["", *training_lines(survey, steps, budget_s), "", *_verify(survey, steps)]
+    lines += _kept_balances(survey, variables, ranges, steps, step_size)
     return "\n".join(lines) + "\n"
 
 
-def _training(survey: Survey, steps: int, budget_s: float) -> list[str]:
-    seconds = max(30.0, _TRAINING_SHARE * budget_s)
-    lines = ["[training]", f"budget_cpu_s = {seconds:.0f}"]
-    shortest = min(_FEW_STEPS, steps)
-    if not survey.is_random:
-        return [
-            *lines,
-            'objective = "terms"',
-            "updates = 4000",
-            "batch_size = 32",
-            f"window_steps = [{shortest}, {steps}]",
-            "learning_rate = 1e-3",
-            "validation_members = 2",
-            "",
-            "[[training.terms]]",
-            'name = "mean-error"',
-            "options = { members = 1 }",
-            "",
-            "[training.generator]",
-            "linear = true",
-            "run_latent_dim = 0",
-            "memory_dim = 16",
-            "width = 64",
-        ]
-    run, step = (8, 0) if survey.roughness < _LASTING else (0, 2) if survey.roughness > _NEW else (4, 2)
+def _budget(budget: Budget, survey: Survey) -> list[str]:
+    outputs = [found.output for found in survey.integrators if found.start == budget.parameter]
     return [
-        *lines,
-        "updates = 8000",
-        "batch_size = 48",
-        f"window_steps = [{shortest}, {steps}]",
-        "",
-        "[training.energy]",
-        "members = 4",
-        f"reconstruction_weight = {0.3 if run else 0.0}",
-        "",
-        "[training.generator]",
-        "linear = true",
-        f"run_latent_dim = {run}",
-        f"step_latent_dim = {step}",
-        "memory_dim = 16",
-        "width = 64",
+        f"[[recording.design.budgets]] # else {comment_text(outputs[0])} could leave {budget.min:.3g} to {budget.max:.3g} in a run",
+        f"input = {quoted(budget.input)}",
+        f"parameter = {quoted(budget.parameter)}",
+        f"gain = {budget.gain!r}",
+        f"min = {budget.min!r}",
+        f"max = {budget.max!r}",
+        f"reserve_s = {budget.reserve_s!r}",
     ]
+
+
+def _kept_balances(
+    survey: Survey, variables: Sequence[Variable], ranges: Mapping[str, Range], steps: int, step_size: float
+) -> list[str]:
+    """Balances of one input that the card looks at, and its long runs keep."""
+    lines: list[str] = []
+    for found in used_balances(survey):
+        name = integrated_input(found, variables)
+        if name is None or name not in ranges:
+            continue
+        largest = abs(found.coefficients[0]) * steps * max(abs(ranges[name].min), abs(ranges[name].max))
+        lines += [
+            "",
+            "[[verify.balances]]",
+            f"output = {quoted(found.output)}",
+            f"input = {quoted(name)}",
+            f"gain = {found.coefficients[0] / step_size!r}",
+            f"min_moved = {_MOVED * largest!r}",
+        ]
+    return lines
 
 
 def _verify(survey: Survey, steps: int) -> list[str]:
@@ -259,34 +207,3 @@ def _verify(survey: Survey, steps: int) -> list[str]:
     else:
         lines += ["rollout_count = 32", f"rollout_steps = {5 * steps}"]
     return lines
-
-
-def _settling_text(survey: Survey) -> str:
-    if survey.settling_steps is None:
-        return f"Not every output came to rest after a step of an input within {survey.steps // 2} steps."
-    return f"After a step of an input its outputs come to rest within {survey.fastest_steps} to {survey.settling_steps} steps."
-
-
-def _randomness_text(survey: Survey) -> str:
-    if not survey.is_random:
-        return "Runs with equal inputs are equal: there is no randomness to learn, and the surrogate has no latents."
-    kind = (
-        "a trait that lasts a run"
-        if survey.roughness < _LASTING
-        else "new at every step"
-        if survey.roughness > _NEW
-        else "partly a trait that lasts a run, partly new at every step"
-    )
-    return f"Runs with equal inputs differ by {survey.spread:.2g} of the range of an output: {kind}."
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _text(name)
-
-
-def _table(values: Mapping[str, float]) -> str:
-    return "{ " + ", ".join(f"{_key(name)} = {float(value)!r}" for name, value in values.items()) + " }"

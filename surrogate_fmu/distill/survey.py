@@ -1,13 +1,19 @@
-"""What a few runs tell of a plant: what a step costs, how slowly it settles, how random it is, which held inputs matter."""
+"""What a few runs tell of a plant: what a step costs, how slowly it settles, how random it is, which held inputs matter, what its
+outputs are balances of.
+"""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surrogate_fmu.dataset.trajectories import Trajectories
+from surrogate_fmu.distill.budgets import find_limits
+from surrogate_fmu.distill.integrators import Integrator, find_integrators
+from surrogate_fmu.distill.structure import Structures, compare_structures
 from surrogate_fmu.errors import PlantError
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import Schedule, draw_schedules
@@ -20,6 +26,8 @@ _REPEATS = 6
 _SETTLED = 0.05  # of the largest deviation after a step
 _ROUNDING = 1e-9  # of the largest value: less is no randomness
 _MATTERS = 1e-3  # of an output's range
+_VARIED, _VARIED_LEAST, _VARIED_S = 12, 2, 240.0  # runs of other schedules: at most, at least, and what they may cost [s]
+_FAMILIES = (Excitation.STEPS, Excitation.RAMPS, Excitation.NOISE, Excitation.PULSES)
 _SEED = 11
 
 
@@ -37,6 +45,9 @@ class Survey:
         roughness: share of that variance that is new at every step, 0 for a trait that lasts, near 2 for white noise.
         effects: of a held input that is moved, on the output that it moves most, as a share of that output's range.
         failures: why runs failed, a sentence each.
+        integrators: outputs with a balance.
+        structures: how well inputs and balances alone tell the other outputs; None where it could not be looked at.
+        limits: of outputs with a balance, what the plant says of them, or as far as runs went where others failed.
     """
 
     steps: int
@@ -47,6 +58,9 @@ class Survey:
     roughness: float
     effects: Mapping[str, float]
     failures: tuple[str, ...]
+    integrators: tuple[Integrator, ...] = ()
+    structures: Structures | None = None
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def is_random(self) -> bool:
@@ -63,13 +77,13 @@ def survey_plant(
     folder: Path,
     jobs: int | None = None,
 ) -> Survey:
-    """Run the plant at rest, under a step of each input, under steps of all, and with each held input moved.
+    """Run the plant at rest, under a step of each input, under steps of all, with each held input moved, and under other schedules.
 
     Args:
         source: of the plant.
         ranges: of the inputs that are excited, by name.
         held: values of the inputs that are not.
-        parameters: ranges of parameters; the survey has them in the middle.
+        parameters: ranges of parameters; but for the other schedules the survey has them in the middle.
         steps: length of a run.
         folder: where runs are kept, so that a survey that was interrupted goes on.
         jobs: worker processes.
@@ -96,13 +110,27 @@ def survey_plant(
     moved = [schedule(joint | {n: np.full(steps, _moved(find_variable(plant.variables, n), v))}) for n, v in held.items()]
     together = record(source, [schedule(joint)], _REPEATS, _SEED, folder, jobs)
     singles = record(source, [schedule({}), *responses], 1, _SEED, folder, jobs)
-    failures = [*together.failures, *singles.failures]
     shifted: list[Trajectories | str] = []
     for other in moved:
         try:
             shifted.append(record(source, [other], _REPEATS, _SEED, folder, jobs).trajectories)
         except PlantError as error:
             shifted.append(str(error))
+    others = []
+    if ranges:
+        affordable = int(_VARIED_S / max(together.seconds_per_step * steps, 1e-9))
+        wide = Design({n: InputDesign(r.min, r.max, _FAMILIES, hold) for n, r in ranges.items()}, parameters, held=held)
+        others = draw_schedules(wide, min(max(affordable, _VARIED_LEAST), _VARIED), steps, step_size, _SEED)
+    done = [(together, [schedule(joint)]), (singles, [schedule({}), *responses])]
+    reasons, lost = [], []
+    try:
+        done += [(record(source, others, 1, _SEED + 1, folder, jobs), others)] if others else []
+    except PlantError as error:
+        reasons, lost = [str(error)], others
+    reasons = [*(failure.reason for recording, _ in done for failure in recording.failures), *reasons]
+    lost = [*lost, *(schedules[failure.schedule] for recording, schedules in done for failure in recording.failures)]
+    # Those with a held input moved are left out: they are of another plant than the surrogate's.
+    seen = join_runs([recording.trajectories for recording, _ in done])
     runs = together.trajectories.outputs
     width = np.maximum(np.ptp(np.concatenate([runs, singles.trajectories.outputs]), axis=(0, 1)), 1e-12)
     times = [_settling(run[half:], width) for run in singles.trajectories.outputs[singles.trajectories.schedule > 0]]
@@ -113,6 +141,7 @@ def survey_plant(
         name: 1.0 if isinstance(other, str) else float((np.abs(_mean(other.outputs) - _mean(runs)) / width).max())
         for name, other in zip(held, shifted, strict=True)
     }
+    integrators = find_integrators(seen)
     return Survey(
         steps,
         together.seconds_per_step,
@@ -121,7 +150,26 @@ def survey_plant(
         spread,
         roughness,
         {name: effect for name, effect in effects.items() if effect > max(_MATTERS, 3.0 * spread)},
-        tuple(failure.reason for failure in failures),
+        tuple(reasons),
+        integrators,
+        compare_structures(seen, [(integrator.output, integrator.terms) for integrator in integrators]),
+        find_limits(integrators, seen, lost),
+    )
+
+
+def join_runs(parts: Sequence[Trajectories]) -> Trajectories:
+    """The runs of all parts, which are of one plant and equally long; schedules are numbered on."""
+    schedules, first = [], 0
+    for part in parts:
+        schedules.append(part.schedule + first)
+        first = int(schedules[-1].max()) + 1
+    return dataclasses.replace(
+        parts[0],
+        inputs=np.concatenate([part.inputs for part in parts]),
+        parameters=np.concatenate([part.parameters for part in parts]),
+        outputs=np.concatenate([part.outputs for part in parts]),
+        plant_seed=np.concatenate([part.plant_seed for part in parts]),
+        schedule=np.concatenate(schedules),
     )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from surrogate_fmu.config import load_config
-from surrogate_fmu.distill.plan import check_unnamed, choose_size, input_ranges, run_steps, write_plan
+from surrogate_fmu.distill.choices import choose_size, run_steps
+from surrogate_fmu.distill.plan import check_unnamed, input_ranges, write_plan
 from surrogate_fmu.distill.survey import Survey, _moved, survey_plant
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.design import Range
@@ -142,6 +143,8 @@ def test_slower_plants_get_fewer_runs_and_all_sizes_can_be_verified() -> None:
         assert sizes[0].runs > 3 * sizes[-1].runs
         for size, seconds in zip(sizes[:-1], (1e-4, 1e-2, 2e-2, 5e-2), strict=True):
             assert size.runs * 120 * seconds / 2 <= 600.0
+    between = choose_size(survey(0.0166, 0.1), 120, 1200.0, 2)
+    assert between.runs == int(1200.0 / (0.0166 * 120)) and between.train > 250, "what is left of the time is for training runs"
     assert all(choose_size(survey(s, 0.1), 120, 1200.0, 2).test_individuals >= 8 for s in (1e-4, 2e-2, 10.0))
 
 
