@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--individuals", type=int, metavar="N", help="plant runs per schedule, with --plant; default 24, 1 if it has no latents"
     )
+    parser.add_argument("--jobs", type=int, metavar="N", help="workers for the plant's runs, with --plant; default one per core")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process", help="who runs the plant, with --plant")
+    parser.add_argument(
+        "--ray-address", default="local", metavar="ADDRESS", help="local (default) starts a cluster; auto or host:port"
+    )
     parser.add_argument("--dataset", type=Path, metavar="NC", help="test trajectories; default: the test set of the configuration")
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="where card.html and card.json go; default: card/ beside it"
@@ -115,8 +120,10 @@ def _replay(arguments: argparse.Namespace) -> tuple["Trajectories", "VerifyConfi
     from surrogate_fmu.distill.replay import record_test_runs
     from surrogate_fmu.evaluation.config import VerifyConfig
     from surrogate_fmu.fmu.unpacked import unpack_fmu
+    from surrogate_fmu.plant.process_engine import run_in_processes
+    from surrogate_fmu.plant.ray_engine import ray_engine
 
-    for option in ("steps", "schedules", "individuals"):
+    for option in ("steps", "schedules", "individuals", "jobs"):
         value = getattr(arguments, option)
         if value is not None and value < 1:
             raise ConfigError(f"--{option} {value} must be at least 1")
@@ -124,7 +131,8 @@ def _replay(arguments: argparse.Namespace) -> tuple["Trajectories", "VerifyConfi
     manifest = read_bundle(artefact).manifest if artefact.suffix == ".bundle" else unpack_fmu(artefact).manifest
     individuals = arguments.individuals or (24 if manifest.latent_dim else 1)
     print(f"running the plant: {arguments.schedules} schedules x {individuals} runs of {arguments.steps} steps", flush=True)
-    runs = record_test_runs(manifest, arguments.plant, arguments.steps, arguments.schedules, individuals)
+    engine = ray_engine(arguments.ray_address) if arguments.engine == "ray" else run_in_processes
+    runs = record_test_runs(manifest, arguments.plant, arguments.steps, arguments.schedules, individuals, arguments.jobs, engine)
     leads = tuple(sorted({max(1, arguments.steps // 12), max(1, arguments.steps // 4)}))
     return runs, VerifyConfig(leads=leads, rollout_count=0)
 

@@ -9,6 +9,7 @@ from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.manifest import Manifest
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, Range
 from surrogate_fmu.plant.excitation import draw_schedules
+from surrogate_fmu.plant.process_engine import Engine, run_in_processes
 from surrogate_fmu.plant.record import record
 from surrogate_fmu.plant.settings import PlantSettings
 from surrogate_fmu.plant.source import PlantSource
@@ -19,7 +20,13 @@ _EXCITATIONS = (Excitation.STEPS, Excitation.RAMPS, Excitation.NOISE, Excitation
 
 
 def record_test_runs(
-    manifest: Manifest, plant: Path, steps: int, schedules: int, individuals: int, jobs: int | None = None
+    manifest: Manifest,
+    plant: Path,
+    steps: int,
+    schedules: int,
+    individuals: int,
+    jobs: int | None = None,
+    engine: Engine = run_in_processes,
 ) -> Trajectories:
     """Run the plant over the surrogate's domain.
 
@@ -30,6 +37,7 @@ def record_test_runs(
         schedules: different inputs and parameters.
         individuals: runs of each.
         jobs: worker processes.
+        engine: who takes the runs; they are the same whoever does.
 
     Raises:
         ConfigError: the plant does not have the surrogate's variables, or the surrogate's domain has no width.
@@ -65,4 +73,4 @@ def record_test_runs(
     for schedule in drawn:
         schedule.parameters.update(fixed)
     with tempfile.TemporaryDirectory(prefix="surrogate_fmu_replay_") as folder:
-        return record(source, drawn, individuals, _SEED, Path(folder), jobs).trajectories
+        return record(source, drawn, individuals, _SEED, Path(folder), jobs, engine=engine).trajectories

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from surrogate_fmu.bundle.archive import Bundle
+from surrogate_fmu.distill.replay import record_test_runs
+from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.fmu.native.build import build_native_fmu
+from surrogate_fmu.plant.process_engine import run_in_processes
 from surrogate_fmu.plant.ray_engine import ray_engine
 from surrogate_fmu.plant.record import Recording, record
 from surrogate_fmu.plant.settings import PlantSettings
@@ -35,6 +40,12 @@ def test_the_same_dataset_comes_out_whatever_the_engine_and_the_number_of_worker
     folder = write_plant(tmp_path / "tank")
     plain = record(PlantSource("tank.py:Tank", folder), SCHEDULES, 2, 4, tmp_path / "plain", 1)
     assert on_ray(folder).trajectories.checksum() == plain.trajectories.checksum()
+
+
+def test_a_verification_replays_the_same_runs(toy_bundle: Bundle, tmp_path: Path) -> None:
+    plant = build_native_fmu(toy_bundle, tmp_path / "Plant.fmu", BuildConfig())
+    plain, farmed = (record_test_runs(toy_bundle.manifest, plant, 10, 3, 2, 2, e) for e in (run_in_processes, ray_engine()))
+    assert plain.checksum() == farmed.checksum()
 
 
 @pytest.mark.slow
