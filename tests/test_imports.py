@@ -1,9 +1,12 @@
 """What an import pulls in, seen from fresh interpreters: start-up cost and independence of the parts."""
 
+import ast
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -83,3 +86,24 @@ def test_every_public_name_resolves_to_the_object_of_its_home():
 def test_an_unknown_name_is_refused_with_the_public_ones():
     with pytest.raises(AttributeError, match=r"surrogate_fmu has no 'Sessoin'; there are .*Session"):
         surrogate_fmu.Sessoin  # noqa: B018
+
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = [
+    path for folder in ("benchmarks", "build_tools", "docs", "examples", "models") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_import_what_the_package_has(script: Path):
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("surrogate_fmu"):
+            module = importlib.import_module(node.module)
+            missing = [
+                name.name for name in node.names if not hasattr(module, name.name) and not _is_module(node.module, name.name)
+            ]
+            assert not missing, f"{node.module} has no {missing}"
+
+
+def _is_module(package: str, name: str) -> bool:
+    return importlib.util.find_spec(f"{package}.{name}") is not None

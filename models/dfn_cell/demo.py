@@ -23,8 +23,9 @@ from surrogate_fmu.cli.main import main as surrogate_fmu  # noqa: E402
 from surrogate_fmu.config import load_config  # noqa: E402
 from surrogate_fmu.dataset.store import read_trajectories  # noqa: E402
 from surrogate_fmu.evaluation.card import Speed, verdict_lines  # noqa: E402
+from surrogate_fmu.evaluation.drawing import to_svg  # noqa: E402
 from surrogate_fmu.evaluation.members import fmu_members  # noqa: E402
-from surrogate_fmu.evaluation.plots import draw_all, to_svg  # noqa: E402
+from surrogate_fmu.evaluation.plots import draw_all  # noqa: E402
 from surrogate_fmu.evaluation.report import embed_card, write_report  # noqa: E402
 from surrogate_fmu.evaluation.verify import describe_artefact, verify  # noqa: E402
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu  # noqa: E402

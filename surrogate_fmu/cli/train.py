@@ -78,19 +78,19 @@ def _train(arguments: argparse.Namespace, is_first: bool) -> int:
         return _race(arguments, config, settings, datasets[Split.TRAIN], datasets[Split.VALIDATION], target)
 
     watch = Watch()
-    with (
-        progress_bar("training", 1.0, shown=is_first) as bar,
-        open_log(arguments.log if is_first else None, arguments.mlflow if is_first else None, encode(settings)) as log,
-    ):
+    try:
+        with (
+            progress_bar("training", 1.0, shown=is_first) as bar,
+            open_log(arguments.log if is_first else None, arguments.mlflow if is_first else None, encode(settings)) as log,
+        ):
 
-        def report(progress: Progress) -> None:
-            seen = progress.validation
-            bar.show(progress.share, f"CRPS / plant's own: {seen.line(names)}" if seen else None)
-            log(progress, names)
-            for finding in watch.see(progress) if is_first else ():
-                bar.write(finding)
+            def report(progress: Progress) -> None:
+                seen = progress.validation
+                bar.show(progress.share, f"CRPS / plant's own: {seen.line(names)}" if seen else None)
+                log(progress, names)
+                for finding in watch.see(progress) if is_first else ():
+                    bar.write(finding)
 
-        try:
             result = train(
                 datasets[Split.TRAIN],
                 datasets[Split.VALIDATION],
@@ -100,10 +100,10 @@ def _train(arguments: argparse.Namespace, is_first: bool) -> int:
                 report,
                 folder=arguments.config.parent,
             )
-        except KeyboardInterrupt:
-            if checkpoint.exists():
-                bar.write(f"stopped; {checkpoint} holds the state, go on with the same command and --resume")
-            raise
+    except KeyboardInterrupt:
+        if checkpoint.exists():
+            print(f"stopped; {checkpoint} holds the state, go on with the same command and --resume")
+        raise
     if not is_first:
         return 0
     bundle = make_trained_bundle(

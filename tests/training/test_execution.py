@@ -43,6 +43,7 @@ def test_mixed_precision_trains_to_the_same_within_its_rounding(runs: tuple[Traj
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself when it compiles
 def test_compiled_steps_train_to_the_same(runs: tuple[Trajectories, Trajectories]):
     plain, compiled = trained(runs, ExecutionConfig()), trained(runs, ExecutionConfig(compile=True))
     assert close(plain, compiled, 1e-3)
