@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -20,6 +19,7 @@ from charging import SIGNALS, Charges, charge  # noqa: E402
 
 from surrogate_fmu.bundle.archive import read_bundle  # noqa: E402
 from surrogate_fmu.cli.main import main as surrogate_fmu  # noqa: E402
+from surrogate_fmu.cli.progress import counted  # noqa: E402
 from surrogate_fmu.config import load_config  # noqa: E402
 from surrogate_fmu.dataset.store import read_trajectories  # noqa: E402
 from surrogate_fmu.evaluation.card import Speed, verdict_lines  # noqa: E402
@@ -108,11 +108,11 @@ def _stage(number: int, what: str) -> None:
 
 
 def _cells(what: str) -> Any:
-    return lambda seeds: iter(tqdm(seeds, desc=f"charging, {what}", unit="cell"))
+    return lambda seeds: counted(f"charging, {what}", seeds, len(seeds))
 
 
 def _bar(what: str) -> Any:
-    return lambda items, total: tqdm(items, total=total, desc=what, unit=what)
+    return lambda items, total: counted(what, items, total)
 
 
 def _describe(name: str, charges: Charges) -> str:
