@@ -34,10 +34,14 @@ def progress_bar(what: str, total: float, counted: bool = False, shown: bool = T
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Remaining
+    from rich.table import Column
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn() if counted else TaskProgressColumn()]
-    columns += [TimeElapsedColumn(), TextColumn("left"), Remaining(elapsed_when_finished=False), TextColumn("{task.fields[note]}")]
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+    # On a narrow terminal the note is cut, and nothing else.
+    whole, cut = Column(no_wrap=True, min_width=len(what)), Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = [TextColumn("{task.description}", table_column=whole), BarColumn(bar_width=20)]
+    columns += [MofNCompleteColumn() if counted else TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left")]
+    columns += [Remaining(elapsed_when_finished=False), TextColumn("{task.fields[note]}", table_column=cut)]
+    with Progress(*columns, console=Console(stderr=True), disable=not shown, expand=True) as progress:
         yield Bar(progress, progress.add_task(what, total=total, note=""))
 
 
