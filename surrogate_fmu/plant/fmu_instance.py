@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 import zipfile
+from abc import ABC, abstractmethod
 from collections import deque
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ _KEPT_MESSAGES = 20
 _INTEGERS = ("Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
 
 
-class PlantFmu:
+class PlantFmu(ABC):
     """An FMU as files, and its instance while a run lasts. Each run has an instance of its own, so that nothing of one is left.
 
     Args:
@@ -107,9 +108,9 @@ class PlantFmu:
         (value,) = self._call(f"reading {name}", getter, [variable.valueReference])
         return float(value)
 
+    @abstractmethod
     def do_step(self, communication_step_size: float) -> None:
         """Advance [s]."""
-        raise NotImplementedError
 
     def free(self) -> None:
         """Free the instance."""
