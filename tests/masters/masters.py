@@ -86,7 +86,8 @@ class Master:
             EnvironmentMissingError: its environment cannot be made here.
         """
         result = folder / "result.json"
-        environment = {**os.environ, **self.environment()}
+        # A master that crashes says on stderr where its Python was.
+        environment = {**os.environ, **self.environment(), "PYTHONFAULTHANDLER": "1"}
         if not self.has_python:
             environment |= {f"HOST_{name}": value for name, value in python_environment().items()}
         python = python_with(self.own_environment) if self.own_environment else sys.executable
