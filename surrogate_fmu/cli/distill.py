@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surrogate_fmu.cli.beside import verb_beside
 from surrogate_fmu.cli.durations import seconds
-from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.errors import ConfigError, PlantError
 
 if TYPE_CHECKING:
+    from surrogate_fmu.config import SurrogateConfig
     from surrogate_fmu.plant.design import Range
     from surrogate_fmu.plant.settings import PlantSettings
 
@@ -70,23 +72,44 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _plan(arguments, folder, plan)
     config = load_config(plan)
-    bundle = config.bundle_path
-    if not all(config.dataset_path(split).exists() for split in config.recording.sets):
-        with contextlib.suppress(_IncompleteError):
-            _verb("record", str(plan), "--jobs", str(arguments.jobs), *(["--rounds"] if arguments.rounds else []))
-    if not bundle.exists():
-        resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
-        _verb("train", str(plan), *resume)
+    _record_and_train(config, plan, arguments.jobs, arguments.rounds)
     own = _version_of(arguments.plant)
     fmi = arguments.fmi or own
     if fmi != own:
         print(
             f"warning: the plant is FMI {own} and the surrogate FMI {fmi}, which has other types; some value references may differ"
         )
-    _verb("build", str(bundle), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
-    status = _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
-    print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
-    return status
+    _verb("build", str(config.bundle_path), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
+    try:
+        return _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
+    finally:  # whatever the verdict
+        print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
+
+
+def _record_and_train(config: "SurrogateConfig", plan: Path, jobs: int, rounds: bool) -> None:
+    """Record what is not there, and train; the test set, which no training needs, is recorded beside it by the other workers."""
+    from surrogate_fmu.config import Split
+
+    bundle = config.bundle_path
+    missing = [split for split in config.recording.sets if not config.dataset_path(split).exists()]
+    beside = [Split.TEST] if jobs > 1 and Split.TEST in missing and not bundle.exists() else []
+    now = [split for split in missing if split not in beside]
+    if now:
+        sets = [word for split in now for word in ("--set", split)]
+        with contextlib.suppress(_IncompleteError):
+            _verb("record", str(plan), *sets, "--jobs", str(jobs), *(["--rounds"] if rounds and Split.TRAIN in now else []))
+    if bundle.exists():
+        return
+    resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
+    if not beside:
+        _verb("train", str(plan), *resume)
+        return
+    recording = ["record", str(plan), "--set", Split.TEST, "--jobs", str(jobs - 1)]
+    with verb_beside(plan.with_name("record-test.log"), *recording) as ended:
+        _verb("train", str(plan), *resume)
+    if not config.dataset_path(Split.TEST).exists():
+        raise PlantError(f"the test set could not be recorded; {shlex.join(recording)} said: {'; '.join(ended.said[-2:])}")
+    print("\n".join(line for line in ended.said if not line.startswith("recording ")), flush=True)
 
 
 class _IncompleteError(Exception):
@@ -95,7 +118,6 @@ class _IncompleteError(Exception):
 
 def _verb(name: str, *arguments: str) -> int:
     from surrogate_fmu.cli.main import make_parser
-    from surrogate_fmu.errors import PlantError
 
     command = shlex.join([name, *arguments])
     print(f"\n$ surrogate-fmu {command}", flush=True)

@@ -1,12 +1,15 @@
 """What follows from a survey: how many runs and how long, which structure, which balances."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from surrogate_fmu.distill.integrators import Integrator
 from surrogate_fmu.distill.survey import Survey
 
-RECORDING_SHARE, TRAINING_SHARE = 0.5, 0.35  # of the time that there is
+# Of the time that there is. The training has one core, and the test set is recorded meanwhile by the other workers, or before it.
+_FITTING_SHARE, _TEST_SHARE = 0.4, 0.15
+_TRAINING_SHARE, _TRAINING_SHARE_ALONE = 0.44, 0.3
+_BESIDE_SHARE = 0.4  # a little less than the training, which should not have to wait for it
 LASTING, NEW = 0.02, 0.05  # roughness below which all randomness lasts a run, above which all is new at every step
 _STEPS = (60, 300)
 _SETTLINGS = 3.0  # of a run
@@ -37,24 +40,33 @@ class Size:
         return self.train + self.validation * self.validation_individuals + self.test * self.test_individuals
 
 
-_DETERMINISTIC = (Size(256, 16, 24, 1, 1), Size(128, 12, 16, 1, 1), Size(64, 8, 12, 1, 1), Size(32, 6, 8, 1, 1))
-_RANDOM = (
-    Size(1024, 12, 12, 24, 48),
-    Size(600, 12, 12, 12, 32),
-    Size(400, 10, 12, 10, 20),
-    Size(250, 8, 10, 8, 16),
-    Size(120, 6, 8, 6, 12),
-    Size(60, 6, 8, 4, 8),
-)
+# Schedules for training, schedules and individuals for validation.
+_DETERMINISTIC = ((256, 16, 1), (128, 12, 1), (64, 8, 1), (32, 6, 1))
+_RANDOM = ((1024, 12, 24), (600, 12, 12), (400, 10, 10), (250, 8, 8), (120, 6, 6), (60, 6, 4))
+# Schedules and individuals for the test. Individuals make gates decidable, so where there are few runs they are not spread thin.
+_DETERMINISTIC_TESTS = ((24, 1), (16, 1), (12, 1), (8, 1))
+_RANDOM_TESTS = ((12, 64), (12, 48), (12, 32), (10, 32), (8, 32), (8, 24), (8, 16), (8, 12), (8, 8))
 
 
 def choose_size(survey: Survey, steps: int, budget_s: float, jobs: int) -> Size:
-    """The largest that its share of the time [s] is enough for, the rest going to training runs; the smallest where none is."""
+    """The largest sets that their shares of the time [s] are enough for, the smallest where none is.
+
+    What is left of the share for training and validation goes to training runs.
+    """
+    run_s = max(survey.seconds_per_step * steps, 1e-9)
+    fitting = _FITTING_SHARE * budget_s * jobs / run_s
+    testing = (_BESIDE_SHARE * (jobs - 1) if jobs > 1 else _TEST_SHARE) * budget_s / run_s
     sizes = _RANDOM if survey.is_random else _DETERMINISTIC
-    affordable = RECORDING_SHARE * budget_s * jobs / max(survey.seconds_per_step * steps, 1e-9)
-    size = next((size for size in sizes if size.runs <= affordable), sizes[-1])
-    left = max(0, math.floor(min(affordable, sizes[0].runs)) - size.runs)
-    return replace(size, train=min(size.train + left, sizes[0].train))
+    train, validation, individuals = next((size for size in sizes if size[0] + size[1] * size[2] <= fitting), sizes[-1])
+    left = max(0, math.floor(fitting) - train - validation * individuals)
+    tests = _RANDOM_TESTS if survey.is_random else _DETERMINISTIC_TESTS
+    test, test_individuals = next((size for size in tests if size[0] * size[1] <= testing), tests[-1])
+    return Size(min(train + left, sizes[0][0]), validation, test, individuals, test_individuals)
+
+
+def training_seconds(budget_s: float, jobs: int) -> float:
+    """CPU seconds for the training, of the time [s] that there is."""
+    return max(30.0, (_TRAINING_SHARE if jobs > 1 else _TRAINING_SHARE_ALONE) * budget_s)
 
 
 def run_steps(survey: Survey, budget_s: float = math.inf, jobs: int = 1) -> int:

@@ -160,7 +160,7 @@ def write_plan(
         lines += [f"{key(n)} = {{ min = {r.min!r}, max = {r.max!r} }}" for n, r in parameters.items()]
     for budget in budgets:
         lines += ["", *_budget(budget, survey)]
-    lines += ["", *training_lines(survey, steps, budget_s), "", *_verify(survey, steps)]
+    lines += ["", *training_lines(survey, steps, budget_s, jobs), "", *_verify(survey, steps)]
     lines += _kept_balances(survey, variables, ranges, steps, step_size)
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,6 @@
 """The tables of a plan that say how to train."""
 
-from surrogate_fmu.distill.choices import LASTING, NEW, TRAINING_SHARE, is_driven, used_balances
+from surrogate_fmu.distill.choices import LASTING, NEW, is_driven, training_seconds, used_balances
 from surrogate_fmu.distill.survey import Survey
 from surrogate_fmu.distill.toml_text import quoted, string_list
 
@@ -8,10 +8,9 @@ _FEW_STEPS = 20
 _POINTS = 40  # of a window that are scored, with the Wiener structure
 
 
-def training_lines(survey: Survey, steps: int, budget_s: float) -> list[str]:
-    """The tables, for runs of so many steps and a time [s] for all."""
-    seconds = max(30.0, TRAINING_SHARE * budget_s)
-    lines = ["[training]", f"budget_cpu_s = {seconds:.0f}"]
+def training_lines(survey: Survey, steps: int, budget_s: float, jobs: int) -> list[str]:
+    """The tables, for runs of so many steps, a time [s] for all and so many worker processes."""
+    lines = ["[training]", f"budget_cpu_s = {training_seconds(budget_s, jobs):.0f}"]
     shortest = min(_FEW_STEPS, steps)
     if not survey.is_random:
         return [
@@ -61,7 +60,8 @@ def training_lines(survey: Survey, steps: int, budget_s: float) -> list[str]:
 
 def _wiener(survey: Survey, steps: int) -> list[str]:
     lines = [
-        "updates = 8000",
+        "updates = 16000",
+        "validations = 16",
         "batch_size = 48",
         f"window_steps = [{steps}, {steps}]",
         "",

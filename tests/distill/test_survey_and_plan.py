@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from surrogate_fmu.config import load_config
-from surrogate_fmu.distill.choices import choose_size, run_steps
+from surrogate_fmu.distill.choices import choose_size, run_steps, training_seconds
 from surrogate_fmu.distill.plan import check_unnamed, input_ranges, write_plan
 from surrogate_fmu.distill.survey import Survey, _moved, survey_plant
 from surrogate_fmu.errors import ConfigError
@@ -142,9 +142,14 @@ def test_slower_plants_get_fewer_runs_and_all_sizes_can_be_verified() -> None:
         assert [size.runs for size in sizes] == sorted((size.runs for size in sizes), reverse=True)
         assert sizes[0].runs > 3 * sizes[-1].runs
         for size, seconds in zip(sizes[:-1], (1e-4, 1e-2, 2e-2, 5e-2), strict=True):
-            assert size.runs * 120 * seconds / 2 <= 600.0
+            fitting = size.runs - size.test * size.test_individuals
+            assert fitting * 120 * seconds / 2 <= 480.0
+            assert size.test * size.test_individuals * 120 * seconds <= 480.0 <= training_seconds(1200.0, 2), "beside the training"
     between = choose_size(survey(0.0166, 0.1), 120, 1200.0, 2)
-    assert between.runs == int(1200.0 / (0.0166 * 120)) and between.train > 250, "what is left of the time is for training runs"
+    assert between.train + between.validation * between.validation_individuals == int(960.0 / (0.0166 * 120))
+    assert between.train > 250, "what is left of the time is for training runs"
+    alone = choose_size(survey(0.0166, 0.1), 120, 1200.0, 1)
+    assert alone.runs * 120 * 0.0166 + training_seconds(1200.0, 1) <= 0.9 * 1200.0, "one after the other"
     assert all(choose_size(survey(s, 0.1), 120, 1200.0, 2).test_individuals >= 8 for s in (1e-4, 2e-2, 10.0))
 
 
