@@ -7,13 +7,14 @@ own beside that of the shipped bundle (models/dfn_cell/card.json), which was con
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from surrogate_fmu.cli.main import main as surrogate_fmu
+from surrogate_fmu.evaluation.card import Card
+from surrogate_fmu.evaluation.config import Metric
 from surrogate_fmu.fmu.build import build_plant_fmu
 
 CELL = Path(__file__).resolve().parents[2] / "models" / "dfn_cell"
@@ -23,12 +24,8 @@ PARAMETERS = ("soc_start=0.1:0.95", "temperature_start=283.15:313.15")
 
 def crps_ratios(card: Path) -> dict[str, float]:
     """The CRPS of each output over that of the plant itself, as a card has it."""
-    return {name: gate["value"] for name, gate in _gates(card).items()}
-
-
-def _gates(card: Path) -> dict[str, dict]:
-    gates = json.loads(card.read_text())["gates"]
-    return {gate["output"]: gate for gate in gates if gate["name"] == "crps_ratio"}
+    gates = Card.from_json(card.read_text(encoding="utf-8")).gates
+    return {gate.output: gate.value for gate in gates if gate.metric is Metric.CRPS}
 
 
 def main() -> int:
@@ -46,7 +43,11 @@ def main() -> int:
     options = [word for interval in RANGES for word in ("--range", interval)]
     options += [word for interval in PARAMETERS for word in ("--parameter", interval)]
     code = surrogate_fmu(["distill", str(slow), "-o", str(folder / "Fast.fmu"), "--budget", arguments.budget, *options])
-    print(f"{(time.monotonic() - began) / 60:.1f} minutes to the card")
+    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes to the card\n")
+    print("| CRPS over the plant's own | distilled | by hand |\n|---|---|---|")
+    by_hand = crps_ratios(CELL / "card.json")
+    for output, ratio in crps_ratios(folder / "Fast.distill" / "card" / "card.json").items():
+        print(f"| {output} | {ratio:.3f} | {by_hand[output]:.3f} |")
     return code
 
 

@@ -151,12 +151,16 @@ def test_what_runs_beside_is_ended_with_its_workers_when_the_work_fails(folder: 
     def running() -> list[str]:
         return [line for line in _processes() if str(folder) in line]
 
-    with pytest.raises(ValueError, match="training failed"), verb_beside(folder / "log", "record", str(plan), "--set", "test") as it:
-        while not (plan.parent / "data" / "test.runs").exists():
-            time.sleep(0.05)
-        assert running()
-        raise ValueError("training failed")
-    assert it.status is None and not running()
+    def failing_training() -> None:
+        with verb_beside(folder / "log", "record", str(plan), "--set", "test"):
+            while not (plan.parent / "data" / "test.runs").exists():
+                time.sleep(0.05)
+            assert running()
+            raise ValueError("training failed")
+
+    with pytest.raises(ValueError, match="training failed"):
+        failing_training()
+    assert not running()
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
