@@ -2,6 +2,7 @@
 
 python benchmarks/training/lorenz96.py [--seed 0] [--models "ring 20 s;polynomial and AR(1)"]    prints the table, adds to
 lorenz96.json
+python benchmarks/training/lorenz96.py --table    prints the means of all seeds in it
 
 A surrogate learns the whole step of 0.05 MTU from X alone; a parametrisation knows the equations of X, sees the same runs at every
 0.005 MTU and models the unresolved U. Forecasts begin with X on the attractor. What they are scored by begins with the fast ring of
@@ -15,7 +16,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from unittest import mock
@@ -253,6 +254,37 @@ COLUMNS = {
 }
 
 
+SUMMARY = {
+    "CRPS of 8 steps": ("crps short",),
+    "at 1 MTU": ("crps 1 MTU",),
+    "at 1 MTU, settled": ("settled 1 MTU",),
+    "RMSE at 1, 3 MTU": ("rmse 1 MTU", "rmse 3 MTU"),
+    "spread/error at 1, 10, 100 steps": tuple(f"spread/error {lead}" for lead in LEADS),
+    "Hellinger of X": ("hellinger",),
+    "of regimes": ("hellinger regimes",),
+    "correlation error in time, space": ("time correlation", "space correlation"),
+}
+
+
+def summary(results: dict[str, dict[str, Any]]) -> str:
+    """A table of all seeds: means, and where a column has one figure the least and the largest of the seeds."""
+    lines = [f"| model | seeds | {' | '.join(SUMMARY)} |", "|" + "---|" * (len(SUMMARY) + 2)]
+    for name in dict.fromkeys(name for models in results.values() for name in models):
+        seeds = [models[name] for models in results.values() if name in models]
+        cells = [
+            ", ".join(_over_seeds([seed[key][0] for seed in seeds], len(keys) > 1) for key in keys) for keys in SUMMARY.values()
+        ]
+        lines.append(f"| {name} | {len(seeds)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _over_seeds(values: Sequence[float], brief: bool) -> str:
+    mean = sum(values) / len(values)
+    digits = 2 if (brief and mean >= 0.1) or mean >= 0.5 else 3
+    range_ = "" if brief or len(values) == 1 else f" ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    return f"{mean:.{digits}f}{range_}"
+
+
 def row(name: str, figures: dict[str, Any]) -> str:
     """A row of the table."""
     cells = [", ".join(str(figures[key]) for key in keys) for keys in COLUMNS.values()]
@@ -265,7 +297,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of trainings, forecasts and climates")
     parser.add_argument("--models", default="", help="some, by name, with semicolons between; all by default")
     parser.add_argument("--gan-budget", type=float, default=300.0, help="CPU seconds of the GAN's training, at most 30 epochs")
+    parser.add_argument("--table", action="store_true", help="train nothing, print what lorenz96.json has over all seeds")
     arguments = parser.parse_args()
+    if arguments.table:
+        print(summary(json.loads(RESULTS.read_text())))
+        return
     torch.set_num_threads(1)
     begin = time.time()
     runs, validation = truth.record(RUNS, 1, STEPS, 1), truth.record(32, 16, STEPS, 2)
