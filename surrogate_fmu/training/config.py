@@ -132,8 +132,8 @@ class GeneratorConfig:
         structure: how it remembers.
         run_latent_dim: latents drawn once per run (which individual it is).
         step_latent_dim: latents drawn at every step (process noise).
-        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; units per place of a ring or node of a
-            graph.
+        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; on a ring or graph, units per place
+            or node.
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from surrogate_fmu.dataset.scaling import Scaling
+from surrogate_fmu.dataset.scaling import Scaling, pool
 from surrogate_fmu.training.config import GeneratorConfig
 from surrogate_fmu.training.generators.layout import Layout, find_layout
 from surrogate_fmu.training.generators.messages import MessageRound
@@ -123,11 +123,11 @@ class GraphGenerator(nn.Module):
         """Take over scales, those of a role pooled over the nodes."""
         mean, std = scaling.condition_mean.copy(), scaling.condition_std.copy()
         for places in layout.own_at_start.T:
-            mean[places], std[places] = _pooled(mean[places], std[places])
+            mean[places], std[places] = pool(mean[places], std[places])
         self._register(condition_mean=mean, condition_std=std)
         mean, std = scaling.output_mean[layout.outputs], scaling.output_std[layout.outputs]
         for role in range(self.own_output_dim):
-            mean[:, role], std[:, role] = _pooled(mean[:, role], std[:, role])
+            mean[:, role], std[:, role] = pool(mean[:, role], std[:, role])
         self._register(output_mean=mean.ravel(), output_std=std.ravel())
 
     def _register(self, **constants: object) -> None:
@@ -231,12 +231,6 @@ def _shares(first: int, count: int, shared: int, nodes: int) -> NDArray[np.int64
 def _to_all(places: NDArray[np.int64], nodes: int) -> NDArray[np.int64]:
     """The same places for every node, (node, place)."""
     return np.broadcast_to(places, (nodes, len(places)))
-
-
-def _pooled(mean: NDArray[np.float64], std: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation of values of which each node has those of its own."""
-    middle = float(np.mean(mean))
-    return middle, math.sqrt(float(np.mean(std**2 + (mean - middle) ** 2)))
 
 
 def _uniform(rows: int, columns: int) -> Tensor:
