@@ -312,6 +312,8 @@ def _check_names(config: SurrogateConfig) -> None:
     for key in ("indirect_inputs", "filtered_inputs", "curves"):
         used += [((*trained, "wiener", key, i), name) for i, name in enumerate(getattr(generator.wiener, key))]
     used += [((*trained, "ring", "starts", i), name) for i, name in enumerate(generator.ring.starts)]
+    for index, node in enumerate(generator.graph.nodes):
+        used += [((*trained, "graph", "nodes", index, role), name) for role, name in node.items()]
     for index, balance in enumerate(generator.balances):
         here: Path_ = (*trained, "balances", index)
         used.append(((*here, "output"), balance.output))

@@ -91,8 +91,7 @@ def _decode_value(hint: Any, value: object, path: tuple[str | int, ...]) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _decode_value(inner, value, path)
+        return _decode_one_of([argument for argument in arguments if argument is not type(None)], value, path)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise SchemaError(path, f"expected a list, got {value!r}")
@@ -123,3 +122,16 @@ def _decode_value(hint: Any, value: object, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, bool) != (hint is bool) or not isinstance(value, hint):
         raise SchemaError(path, f"expected {hint.__name__}, got {value!r}")
     return value
+
+
+def _decode_one_of(hints: list[Any], value: object, path: tuple[str | int, ...]) -> Any:
+    """By the first of the hints that the value fits; where none does, what the one that got farthest says."""
+    refusals = []
+    for hint in hints:
+        try:
+            return _decode_value(hint, value, path)
+        except SchemaError as refusal:
+            refusals.append(refusal)
+    farthest = max(len(refusal.path) for refusal in refusals)
+    nearest = [refusal for refusal in refusals if len(refusal.path) == farthest]
+    raise SchemaError(nearest[0].path, ", or ".join(refusal.problem for refusal in nearest))

@@ -61,6 +61,30 @@ class Later:
     colour: Colour = field(default=Colour.RED, metadata={"omit_default": True})
 
 
+@dataclass(frozen=True)
+class Either:
+    pairs: tuple[tuple[int, int], ...] | Colour
+
+
+def test_either_of_two_kinds_is_taken():
+    for some in (Either(((1, 2), (3, 4))), Either(()), Either(Colour.BLUE)):
+        assert decode(Either, json.loads(json.dumps(encode(some)))) == some
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "problem"),
+    [
+        ("green", ("pairs",), "expected a list, got 'green', or expected one of 'red', 'blue', got 'green'"),
+        ([[1, 2], [3]], ("pairs", 1), "expected a list of 2, got 1"),
+        ([[1, "red"]], ("pairs", 0, 1), "expected int, got 'red'"),
+    ],
+)
+def test_what_is_neither_is_refused_where_it_came_nearest(value: object, path: tuple[str | int, ...], problem: str):
+    with pytest.raises(SchemaError) as caught:
+        decode(Either, {"pairs": value})
+    assert caught.value.path == path and problem in caught.value.problem
+
+
 def test_defaults_of_later_fields_are_left_out():
     assert encode(Later("a")) == {"name": "a"}
     assert encode(Later("a", Colour.BLUE)) == {"name": "a", "colour": "blue"}

@@ -1,5 +1,6 @@
 """Scales of recorded data: what a network should see as zero and one."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,12 @@ def measure_scaling(training: Trajectories, repeated: Trajectories) -> Scaling:
         output_std=output_std,
         conditional_std=np.maximum(conditional, _FINEST * output_std),
     )
+
+
+def pool(mean: Array, std: Array) -> tuple[float, float]:
+    """Mean and standard deviation of several columns taken as one, from those of each."""
+    middle = float(np.mean(mean))
+    return middle, math.sqrt(float(np.mean(std**2 + (mean - middle) ** 2)))
 
 
 def _spread(columns: Array) -> Array:

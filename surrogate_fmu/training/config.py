@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from surrogate_fmu.training.graph_config import GraphConfig
+
 
 class Objective(StrEnum):
     """What the generator is trained on."""
@@ -75,6 +77,9 @@ class Structure(StrEnum):
     RING = "ring"
     """Outputs are places on a ring that share one law: quadratic transport between neighbours, and a learned closure with a
     memory for what they do not explain. For fields that are periodic in space, such as a discretised equation."""
+    GRAPH = "graph"
+    """Outputs and what acts on them belong to nodes that share one law and hear from their neighbours, each with a memory of its
+    own. For plants of several like parts: cells of a pack, rooms of a building, nodes of a pipe network."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +132,19 @@ class GeneratorConfig:
         structure: how it remembers.
         run_latent_dim: latents drawn once per run (which individual it is).
         step_latent_dim: latents drawn at every step (process noise).
-        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; on a ring, units per place.
+        memory_dim: leaky memory units; with the Wiener structure, filters per filtered input; on a ring or graph, units per place
+            or node.
         width: hidden units of the networks.
         initial_parameters: parameters that say where a run starts and act on nothing later.
         balances: known physics.
         wiener: settings of the Wiener structure.
         linear: start from the linear step that least squares finds in the data, and leave the network what is not linear; with
-            the recurrent structure.
+            the structures recurrent and graph.
         components: Gaussians that an explicit density of the free outputs has, trained by the term `likelihood`; 0 has no density.
         ring: settings of the ring structure, which shares latents among its places.
-        gated: let the rates of the recurrent memory depend on what is seen, as in a GRU: for plants that remember an event until
-            another one comes.
+        gated: let the rates of the memory depend on what is seen, as in a GRU: for plants that remember an event until another one
+            comes; with the structures recurrent and graph.
+        graph: settings of the graph structure.
     """
 
     run_latent_dim: int = 8
@@ -152,17 +159,21 @@ class GeneratorConfig:
     components: int = 0
     ring: RingConfig = field(default_factory=RingConfig)
     gated: bool = False
+    graph: GraphConfig = field(default=GraphConfig(), metadata={"omit_default": True})
 
     def __post_init__(self) -> None:
         for structure, own, default in (
             (Structure.WIENER, self.wiener, WienerConfig()),
             (Structure.RING, self.ring, RingConfig()),
+            (Structure.GRAPH, self.graph, GraphConfig()),
         ):
             if self.structure is not structure and own != default:
                 raise ValueError(
                     f'[training.generator.{structure}] has no effect on a {self.structure} generator: set structure = "{structure}"'
                 )
-        if self.structure is not Structure.RECURRENT and (self.linear or self.components or self.gated):
+        if self.structure is Structure.GRAPH:
+            self._check_graph()
+        elif self.structure is not Structure.RECURRENT and (self.linear or self.components or self.gated):
             raise ValueError(
                 f'linear, components and gated have no effect on the {self.structure} structure: set structure = "recurrent"'
             )
@@ -170,6 +181,25 @@ class GeneratorConfig:
             raise ValueError(f"components {self.components} cannot be negative; 0 has no density")
         if min(self.run_latent_dim, self.step_latent_dim) < 0 or min(self.memory_dim, self.width) < 1:
             raise ValueError("latent dims cannot be negative; memory_dim and width must be at least 1")
+
+    def _check_graph(self) -> None:
+        graph, count = self.graph, len(self.graph.nodes)
+        if not count:
+            raise ValueError("the graph structure needs [training.generator.graph] with nodes and edges")
+        if self.components:
+            raise ValueError('components have no effect on the graph structure: set structure = "recurrent"')
+        if self.balances:
+            raise ValueError("a graph has no balances; with linear = true its nodes start from the linear step that the data show")
+        for kind, total, shared in (
+            ("run", self.run_latent_dim, graph.shared_run_latents),
+            ("step", self.step_latent_dim, graph.shared_step_latents),
+        ):
+            if total < shared or (total - shared) % count:
+                more = f" and {shared} more" if shared else ""
+                raise ValueError(
+                    f"{kind}_latent_dim {total}, of which {shared} are shared, cannot be divided among {count} nodes; take a "
+                    f"multiple of {count}{more}"
+                )
 
 
 @dataclass(frozen=True)
@@ -334,7 +364,9 @@ class TrainingConfig:
         if wiener and self.energy.encoder_width != EnergyConfig.encoder_width:
             raise ValueError("encoder_width has no effect on a Wiener generator, whose individuals are found by least squares")
         if not wiener and self.posterior != PosteriorConfig():
-            raise ValueError('[training.posterior] has no effect on a recurrent generator: set structure = "wiener"')
+            raise ValueError(
+                f'[training.posterior] has no effect on a {self.generator.structure} generator: set structure = "wiener"'
+            )
 
 
 def split_term(term: str) -> list[tuple[str, float]]:

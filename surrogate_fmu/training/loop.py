@@ -20,11 +20,13 @@ from surrogate_fmu.errors import TrainingError
 from surrogate_fmu.schema import encode
 from surrogate_fmu.training.balances import fit_balances
 from surrogate_fmu.training.checkpoint import read_checkpoint, write_checkpoint
-from surrogate_fmu.training.config import TrainingConfig
+from surrogate_fmu.training.config import Structure, TrainingConfig
 from surrogate_fmu.training.execution import Execution
 from surrogate_fmu.training.generators import Generator, make_generator
+from surrogate_fmu.training.generators.graph import GraphGenerator
 from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.roles import find_roles
+from surrogate_fmu.training.graph_step import fit_step
 from surrogate_fmu.training.importance import check_weights
 from surrogate_fmu.training.linear import fit_linear_part
 from surrogate_fmu.training.objectives import make_objective
@@ -182,9 +184,11 @@ class Trainer:
                 scaling,
                 (1.0, training.step_count),
                 fit_balances(sizes.balances, training),
-                fit_linear_part(training, scaling, stepping) if sizes.linear else None,
+                fit_linear_part(training, scaling, stepping) if sizes.linear and sizes.structure is Structure.RECURRENT else None,
             )
             start = time.process_time()
+            if isinstance(self.generator, GraphGenerator):
+                fit_step(self.generator, training, sizes.graph, sizes.linear)
             if isinstance(self.generator, RingGenerator):
                 fit_transport(self.generator, training)
                 teaching = stream(config.seed + 4)

@@ -102,5 +102,8 @@ def _marks(node: Node, inputs: list[Marks], zeros: _Zeros) -> Marks:
         return np.asarray(inputs[0].any(axis=tuple(range(kept, inputs[0].ndim))))
     if isinstance(node, Lookup):
         return np.repeat(inputs[0][..., None], node.table.shape[1], axis=-1)
-    assert not isinstance(node, Scatter), "derivatives are not asked for their dependencies"
-    raise AssertionError(node)
+    assert isinstance(node, Scatter) and isinstance(node.node, Gather), "derivatives are not asked for their dependencies"
+    added = np.zeros((len(inputs[0]), *node.output.shape), bool)
+    into, source = np.moveaxis(added, node.node.axis + 1, 0), np.moveaxis(inputs[0], node.node.axis + 1, 0)
+    np.logical_or.at(into, list(node.node.indices), source)
+    return added

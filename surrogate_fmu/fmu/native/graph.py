@@ -148,7 +148,9 @@ class Assemble:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """The adjoint of a view or a gather: output is zero but for output[where `node` reads for element i] += input[i]."""
+    """The adjoint of a view or a gather, and sums by an index: output is zero but for output[where `node` reads for element i] +=
+    input[i].
+    """
 
     input: Value
     node: View | Gather

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.training.config import GeneratorConfig, Structure
+from surrogate_fmu.training.generators.graph import GraphGenerator
 from surrogate_fmu.training.generators.ring import RingGenerator
 from surrogate_fmu.training.generators.state_space import StateSpaceGenerator
 from surrogate_fmu.training.generators.wiener import WienerGenerator
@@ -11,8 +12,8 @@ from surrogate_fmu.training.generators.wiener_step import WienerStep
 from surrogate_fmu.training.linear import LinearPart
 from surrogate_fmu.variables import Variable
 
-Generator = StateSpaceGenerator | WienerGenerator | RingGenerator
-Step = StateSpaceGenerator | WienerStep | RingGenerator
+Generator = StateSpaceGenerator | WienerGenerator | RingGenerator | GraphGenerator
+Step = StateSpaceGenerator | WienerStep | RingGenerator | GraphGenerator
 
 
 def make_generator(
@@ -26,8 +27,12 @@ def make_generator(
     """The generator of the configured structure; arguments as those of the classes."""
     if config.structure is Structure.RECURRENT:
         return StateSpaceGenerator(variables, config, scaling, time_constants, coefficients, linear)
-    other = WienerGenerator if config.structure is Structure.WIENER else RingGenerator
-    return other(variables, config, scaling, time_constants, coefficients)
+    others: dict[Structure, type[WienerGenerator] | type[RingGenerator] | type[GraphGenerator]] = {
+        Structure.WIENER: WienerGenerator,
+        Structure.RING: RingGenerator,
+        Structure.GRAPH: GraphGenerator,
+    }
+    return others[config.structure](variables, config, scaling, time_constants, coefficients)
 
 
 def make_step(generator: Generator) -> Step:

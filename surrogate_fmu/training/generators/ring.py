@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from surrogate_fmu.dataset.scaling import Scaling
+from surrogate_fmu.dataset.scaling import Scaling, pool
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.training.config import GeneratorConfig
 from surrogate_fmu.training.generators.roles import find_roles, require
@@ -80,8 +80,7 @@ class RingGenerator(nn.Module):
         start_map = np.zeros((len(roles.condition), places))
         for place, name in enumerate(config.ring.starts):
             start_map[roles.condition.index(name), place] = 1.0
-        mean = float(np.mean(scaling.output_mean))
-        std = math.sqrt(float(np.mean(scaling.output_std**2 + (scaling.output_mean - mean) ** 2)))
+        mean, std = pool(scaling.output_mean, scaling.output_std)
         for key, value in (
             ("condition_mean", scaling.condition_mean[stepping]),
             ("condition_std", scaling.condition_std[stepping]),

@@ -120,6 +120,8 @@ FAMILIES = {
         torch.cat(x.split([4, 13, 7], dim=1)[1:], dim=1),
         x.view(-1, 4, 6).flip(1),
         x.view(-1, 4, 6).flip(1).index_select(2, torch.tensor([5, 0])),
+        torch.zeros_like(x).index_add(1, INDEX, x[:, : len(INDEX)] ** 2),
+        x.view(-1, 4, 6).index_add(1, torch.tensor([2, 0, 2, 3, 2]), x[:, :15].view(-1, 5, 3).repeat(1, 1, 2), alpha=0.5),
         image(x).roll([1, -1], [2, 3]),
         functional.pad(image(x), (1, 2, 0, 1), value=0.5),
         functional.pad(image(x), (1, 2, 1, 0), mode="reflect"),

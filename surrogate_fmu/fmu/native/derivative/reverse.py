@@ -18,6 +18,7 @@ from surrogate_fmu.fmu.native.graph import (
     Reduction,
     Reshape,
     Rows,
+    Scatter,
     Value,
     View,
 )
@@ -77,6 +78,8 @@ class _Adjoint:
             self._collect(node.input, builder.reshape(cotangent, node.input.shape))
         elif isinstance(node, Gather):
             self._collect(node.input, builder.scatter(cotangent, node))
+        elif isinstance(node, Scatter):
+            self._collect(node.input, builder.replay(node.node, [cotangent]))
         elif isinstance(node, Assemble):
             for part in node.parts:
                 axes = [Axis(size, a, step) for a, (size, step) in enumerate(zip(part.value.shape, part.steps, strict=True))]

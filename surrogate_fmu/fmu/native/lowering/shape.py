@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surrogate_fmu.fmu.native.graph import Value
+from surrogate_fmu.fmu.native.functions import Function
+from surrogate_fmu.fmu.native.graph import Gather, Value
 from surrogate_fmu.fmu.native.lowering.rules import rule
 from surrogate_fmu.fmu.native.lowering.scope import Scope, promoted
 from surrogate_fmu.fmu.native.lowering.tensor import BATCH, UNKNOWN, Size, Traced, constant_of
@@ -218,6 +219,19 @@ def _index_select(scope: Scope, x: Traced, dim: int, index: Any) -> Traced:
     axis = scope.row_axis(x, dim)
     size = x.value.shape[axis]
     return x.with_value(scope.builder.gather(x.value, axis, [int(i) % size for i in index.reshape(-1).tolist()]))
+
+
+@rule("index_add")
+def _index_add(scope: Scope, x: Any, dim: int, index: Any, source: Any, alpha: Any = 1) -> Traced:
+    if isinstance(index, Traced):
+        scope.refuse("adds elements by an index that depends on the inputs")
+    if not isinstance(x, Traced) or not isinstance(source, Traced):
+        scope.refuse("adds elements of a constant by an index")
+    axis = scope.row_axis(source, dim)
+    size = x.value.shape[axis]
+    read = Gather(x.value, axis, tuple(int(i) % size for i in index.reshape(-1).tolist()), source.value)
+    total = source.with_value(scope.builder.scatter(source.value, read))
+    return scope.elementwise(Function.ADD, x, total if alpha == 1 else scope.elementwise(Function.MUL, total, alpha))
 
 
 @rule("index")
