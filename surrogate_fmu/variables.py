@@ -228,7 +228,10 @@ def find_variable(variables: Sequence[Variable], name: str) -> Variable:
 
 def scalar_names(variable: Variable) -> list[str]:
     """Names of the scalars of a variable: its own, or `name[i,j]` counted from 1 as FMI 2 does."""
-    if not variable.shape:
-        return [variable.name]
-    indices = itertools.product(*(range(1, size + 1) for size in variable.shape))
-    return [f"{variable.name}[{','.join(map(str, index))}]" for index in indices]
+    return [variable.name] if not variable.shape else element_names(variable.name, variable.shape)
+
+
+def element_names(name: str, shape: Sequence[int]) -> list[str]:
+    """Names of the elements of an array, `name[i,j]` counted from 1, in row-major order."""
+    indices = itertools.product(*(range(1, size + 1) for size in shape))
+    return [f"{name}[{','.join(map(str, index))}]" for index in indices]

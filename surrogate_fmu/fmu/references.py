@@ -1,12 +1,15 @@
 """Value references of an FMU's variables: who has which, and who answers to one."""
 
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.scalar import Kind, Scalar
 from surrogate_fmu.variables import Causality, Variable
+
+_INDEX = re.compile(r"\[[\d,]+\]$")
 
 
 def numbered(
@@ -21,7 +24,8 @@ def numbered(
     names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
     names |= set(() if face is None else face.taken)
     for extra in extras:
-        listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
+        is_taken = not names.isdisjoint((extra.name, _INDEX.sub("", extra.name)))
+        listed.append(replace(extra, name=f"surrogate.{extra.name}") if is_taken else extra)
     shared = face is not None and not third
     taken: dict[tuple[int, int], Scalar] = {}
     for position, scalar in enumerate(listed):
