@@ -1,15 +1,12 @@
 """Value references of an FMU's variables: who has which, and who answers to one."""
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.scalar import Kind, Scalar
-from surrogate_fmu.variables import Causality, Variable
-
-_INDEX = re.compile(r"\[[\d,]+\]$")
+from surrogate_fmu.variables import Causality, Variable, base_name
 
 
 def numbered(
@@ -24,7 +21,7 @@ def numbered(
     names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
     names |= set(() if face is None else face.taken)
     for extra in extras:
-        is_taken = not names.isdisjoint((extra.name, _INDEX.sub("", extra.name)))
+        is_taken = not names.isdisjoint((extra.name, base_name(extra.name)))
         listed.append(replace(extra, name=f"surrogate.{extra.name}") if is_taken else extra)
     shared = face is not None and not third
     taken: dict[tuple[int, int], Scalar] = {}
