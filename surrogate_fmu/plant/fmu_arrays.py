@@ -40,30 +40,31 @@ class ArrayElement:
         return tuple(d.variable.name for d in self._variable.dimensions if d.variable is not None)
 
 
-def expand_arrays(description: Any, fmu: str) -> None:
-    """Put the elements of inputs, outputs and parameters that are arrays of numbers in the place of these.
+def in_elements(variables: Iterable[Any], fmu: str) -> list[Any]:
+    """FMPy's variables with the elements of inputs, outputs and parameters that are arrays of numbers in the place of these.
 
     Sizes that a structural parameter or a constant gives are those that it starts with. Other arrays stay: of texts and binaries,
     with more than `ARRAY_LIMIT` elements, and other names of arrays.
 
     Args:
-        description: FMPy's model description, which is changed.
+        variables: of FMPy's model description.
         fmu: name of the FMU, for messages.
 
     Raises:
         ConfigError: an array has a wrong number of start values, or another variable is called as one of its elements.
     """
     expanded: list[Any] = []
-    for variable in description.modelVariables:
+    names = set()
+    for variable in variables:
+        names.add(variable.name)
         expanded += _elements(variable, fmu) if _is_taken(variable) else [variable]
-    names = {variable.name for variable in description.modelVariables}
     for element in expanded:
         if isinstance(element, ArrayElement) and element.name in names:
             raise ConfigError(
                 f"{fmu} has the array {element.array.name!r} and a variable {element.name!r}, as which an element of it counts "
                 "here; call one of them otherwise and export it again"
             )
-    description.modelVariables = expanded
+    return expanded
 
 
 def arrays_of(variables: Iterable[Any]) -> dict[str, FaceArray]:

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.plant.fmu_arrays import expand_arrays
+from surrogate_fmu.plant.fmu_arrays import in_elements
 
 _FILE = "modelDescription.xml"
 
@@ -40,5 +40,5 @@ def read_description(folder: Path, fmu: str) -> Any:
             variable.relativeQuantity = value.get("relativeQuantity") in ("true", "1")
         if variable.type.startswith("UInt"):
             variable.min, variable.max = value.get("min"), value.get("max")
-    expand_arrays(description, fmu)
+    description.modelVariables = in_elements(description.modelVariables, fmu)
     return description

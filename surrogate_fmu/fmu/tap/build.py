@@ -28,7 +28,7 @@ _SLAVE = "fmu.tap.slave"
 _LOGGED = ("input", "output", "parameter", "structuralParameter")
 _TYPES = {
     FmiVersion.V2: {"Real", "Integer", "Enumeration", "Boolean", "String"},
-    FmiVersion.V3: {"Float64", "Int32", "Int64", "Enumeration", "Boolean", "String"},  # what PythonFMU3 passes on
+    FmiVersion.V3: {"Float64", "Int32", "Int64", "UInt64", "Enumeration", "Boolean", "String"},  # what PythonFMU3 passes on
 }
 
 
@@ -86,7 +86,7 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     variables = tuple(
         read_variable(v, tapped.description.unitDefinitions, tapped.name)
         for v in tapped.description.modelVariables
-        if v.causality in _LOGGED and v.type in NUMERIC and not v.dimensions
+        if v.causality in _LOGGED and v.type in NUMERIC and not v.dimensions and v.alias is None
     )
     seed = find_seed(tapped.variables, PlantSettings(), tapped.name)
     plan = TapPlan(tapped.name, config, variables, seed, "" if surrogate is None else surrogate.name)
@@ -134,6 +134,3 @@ def _check_types(plant: CoSimulationFmu, fmi: FmiVersion) -> None:
         raise BuildError(
             f"{plant.name} has variables of type {', '.join(others)}, which a tap of FMI {fmi} cannot pass on; export it without"
         )
-    sized = [v.name for v in plant.variables.values() if any(d.start is None for d in v.dimensions)]
-    if sized:
-        raise BuildError(f"{plant.name} has arrays whose size is a parameter ({', '.join(sized[:5])}), which a tap cannot pass on")

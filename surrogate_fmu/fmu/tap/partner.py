@@ -1,7 +1,7 @@
 """The surrogate's FMU inside a tap: the plant's values by name, and why it cannot be trusted."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.tap.guard import Outputs
 from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, InnerFmu, Place, SavedState, Write
 from surrogate_fmu.fmu.tap.plan import TapPlan
+from surrogate_fmu.plant.fmu_arrays import array_of
 from surrogate_fmu.variables import Causality, with_causality
 
 _OWN = frozenset({Role.Z_MODE.value, Role.DOMAIN_POLICY.value, Role.DEVICE.value, Role.IN_DOMAIN.value, Role.DOMAIN_DISTANCE.value})
@@ -32,9 +33,10 @@ def shared_names(plant: Mapping[str, Any], surrogate: Mapping[str, Any]) -> froz
 
 
 class _Target(NamedTuple):
-    """Where a value of the plant goes in the surrogate; no place where it has none, and then what it must stay at."""
+    """Where a scalar of the plant goes in the surrogate; no place where it has none, and then what it must stay at."""
 
     name: str
+    whole: str  # the array that it is of, else its name
     place: Place | None
     start: Any
 
@@ -68,9 +70,12 @@ class TappedSurrogate(InnerFmu):
         self._targets: dict[Place, list[_Target]] = {}
         shared = shared_names(plant.variables, self.variables)
         for name, variable in plant.variables.items():
-            if variable.causality != "output":
+            if variable.causality != "output" and variable.alias is None:
                 found = self.place(name) if name in shared else None
-                self._targets.setdefault(plant.place(name), []).append(_Target(name, found, variable.start))
+                array = array_of(variable)
+                target = _Target(name, name if array is None else array.name, found, variable.start)
+                self._targets.setdefault(plant.place(name), []).append(target)
+        self._scalars_of = plant.scalars
         in_domain = own_name(self.variables, Role.IN_DOMAIN)
         self._in_domain = self.place(in_domain) if in_domain in self.variables else None
         self._spread = Columns(self, [f"{name}.std" for name in plan.config.spread])
@@ -97,9 +102,16 @@ class TappedSurrogate(InnerFmu):
         """Give on what the plant's variables are set to."""
         if self._lost:
             return
-        for reference, value in zip(write.references, write.values, strict=True):  # there are no arrays beside a surrogate
-            for target in self._targets.get(Place(write.type, reference), ()):
-                self._write_to(target, write.type, value)
+        grouped: dict[Place, list[tuple[_Target, Any]]] = {}
+        for place, value in self._scalars_of(write):
+            for target in self._targets.get(place, ()):
+                if target.place is None:
+                    self._note_absent(target, write.type, value)
+                else:
+                    grouped.setdefault(Place(target.place.type, target.place.reference), []).append((target, value))
+        for variable, wanted in grouped.items():
+            if not self._lost:
+                self._write_to(variable, wanted)
 
     def do_step(self, communication_point: float, communication_step_size: float) -> Outputs | None:
         """Take a step [s]; outputs at its end, None when it is lost."""
@@ -128,24 +140,31 @@ class TappedSurrogate(InnerFmu):
     def _lose(self, reason: str) -> None:
         self._lost = self._doubt = reason
 
-    def _write_to(self, target: _Target, kind: str, value: Any) -> None:
-        if target.place is None:
-            if _is_start(value, target.start, kind):
-                self._refused.pop(target.name, None)
-            else:
-                self._refused[target.name] = f"{target.name!r} is set to {value}, and the surrogate has no such variable"
-            return
-        number = float(value) if target.place.type in REALS else value
+    def _note_absent(self, target: _Target, kind: str, value: Any) -> None:
+        if _is_start(value, target.start, kind):
+            self._refused.pop(target.name, None)
+        else:
+            self._refused[target.name] = f"{target.name!r} is set to {value}, and the surrogate has no such variable"
+
+    def _write_to(self, variable: Place, wanted: Sequence[tuple[_Target, Any]]) -> None:
+        """Set a scalar, or elements of an array, of which one that is not set stays as it is."""
+        size, name = self.size(variable.reference), wanted[0][0].whole
+        shown = wanted[0][1] if size == 1 else [value for _, value in wanted]
         try:
+            # Not before it is needed: not every FMU can be asked before initialization.
+            numbers = self.get(variable.type, [variable.reference]) if len(wanted) < size else [0] * size
+            for target, value in wanted:
+                assert target.place is not None
+                numbers[target.place.element] = float(value) if variable.type in REALS else value
             try:
-                self.set(target.place.type, [target.place.reference], [number])
-                self._refused.pop(target.name, None)
+                self.set(variable.type, [variable.reference], numbers)
+                self._refused.pop(name, None)
             except SurrogateError as error:
-                self._refused[target.name] = f"the surrogate does not take {target.name!r} = {value}: {error}"
-                before = self.get(target.place.type, [target.place.reference])
-                self.set(target.place.type, [target.place.reference], before)  # takes back the refusal that it holds
+                self._refused[name] = f"the surrogate does not take {name!r} = {shown}: {error}"
+                before = self.get(variable.type, [variable.reference])
+                self.set(variable.type, [variable.reference], before)  # takes back the refusal that it holds
         except SurrogateError as error:
-            self._lose(f"the surrogate cannot go on after {target.name!r} = {value}: {error}")
+            self._lose(f"the surrogate cannot go on after {name!r} = {shown}: {error}")
 
     def _find_doubt(self, outputs: Outputs) -> str:
         if self._refused:
