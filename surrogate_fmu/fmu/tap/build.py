@@ -5,7 +5,7 @@ import json
 import keyword
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surrogate_fmu.errors import BuildError
@@ -17,6 +17,7 @@ from surrogate_fmu.fmu.tap.description import tap_description
 from surrogate_fmu.fmu.tap.fit import check_partner
 from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapConfig, TapPlan
 from surrogate_fmu.fmu.vendoring import import_closure
+from surrogate_fmu.plant.fmu_arrays import by_element
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
 from surrogate_fmu.plant.fmu_interface import find_seed
 from surrogate_fmu.plant.fmu_variable import NUMERIC, read_variable
@@ -58,7 +59,7 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     Args:
         plant: FMU for co-simulation, FMI 2.0 or 3.0; the tap is of the same version.
         path: of the tap.
-        config: who runs and who leads.
+        config: who runs and who leads; a limit of an array is that of each of its elements.
         surrogate: FMU of either version; for the modes shadow and guarded.
 
     Raises:
@@ -76,6 +77,8 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     tapped = CoSimulationFmu(plant)
     fmi = _version(tapped)
     _check_types(tapped, fmi)
+    arrays = tapped.arrays
+    config = replace(config, spread=by_element(config.spread, arrays), agree=by_element(config.agree, arrays))
     warnings: list[str] = []
     can_save = bool(tapped.description.coSimulation.canGetAndSetFMUstate)
     if surrogate is not None:

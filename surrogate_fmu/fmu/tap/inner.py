@@ -72,6 +72,7 @@ class InnerFmu:
         self.variables = {variable.name: variable for variable in listed}
         self._third = str(self.description.fmiVersion).startswith("3")
         self._sizes = sizes_of(self.description) if self._third else {}
+        self._has_arrays = any(size > 1 for size in self._sizes.values())
         self._instance = FmuInstance(_unpacked[folder], instance, messages_refuse, on_message)
         self._fmu, self._call = self._instance.fmu, self._instance.call
 
@@ -115,11 +116,13 @@ class InnerFmu:
 
     def count(self, references: Sequence[int]) -> int:
         """Elements of some variables together."""
-        return sum(map(self.size, references)) if self._third else len(references)
+        return sum(map(self.size, references)) if self._has_arrays else len(references)
 
-    def places(self, kind: str, references: Sequence[int]) -> Iterator[Place]:
+    def places(self, kind: str, references: Sequence[int]) -> list[Place]:
         """The scalars that the values of a call are of, in their order."""
-        return (Place(kind, reference, element) for reference in references for element in range(self.size(reference)))
+        if not self._has_arrays:
+            return [Place(kind, reference) for reference in references]
+        return [Place(kind, reference, element) for reference in references for element in range(self.size(reference))]
 
     def scalars(self, write: Write) -> Iterator[tuple[Place, Any]]:
         """The scalars that a call sets, with their values."""

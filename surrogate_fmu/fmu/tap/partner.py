@@ -102,16 +102,18 @@ class TappedSurrogate(InnerFmu):
         """Give on what the plant's variables are set to."""
         if self._lost:
             return
-        grouped: dict[Place, list[tuple[_Target, Any]]] = {}
+        arrays: dict[Place, dict[int, tuple[_Target, Any]]] = {}
         for place, value in self._scalars_of(write):
             for target in self._targets.get(place, ()):
                 if target.place is None:
                     self._note_absent(target, write.type, value)
+                elif self.size(target.place.reference) == 1:
+                    self._write_to(target.place, target.name, [value], value)
                 else:
-                    grouped.setdefault(Place(target.place.type, target.place.reference), []).append((target, value))
-        for variable, wanted in grouped.items():
-            if not self._lost:
-                self._write_to(variable, wanted)
+                    whole = Place(target.place.type, target.place.reference)
+                    arrays.setdefault(whole, {})[target.place.element] = target, value
+        for whole, wanted in arrays.items():
+            self._write_array(whole, wanted)
 
     def do_step(self, communication_point: float, communication_step_size: float) -> Outputs | None:
         """Take a step [s]; outputs at its end, None when it is lost."""
@@ -146,23 +148,33 @@ class TappedSurrogate(InnerFmu):
         else:
             self._refused[target.name] = f"{target.name!r} is set to {value}, and the surrogate has no such variable"
 
-    def _write_to(self, variable: Place, wanted: Sequence[tuple[_Target, Any]]) -> None:
-        """Set a scalar, or elements of an array, of which one that is not set stays as it is."""
-        size, name = self.size(variable.reference), wanted[0][0].whole
-        shown = wanted[0][1] if size == 1 else [value for _, value in wanted]
+    def _write_array(self, whole: Place, wanted: Mapping[int, tuple[_Target, Any]]) -> None:
+        """Set elements of an array; those that are not set stay as they are."""
+        name = next(iter(wanted.values()))[0].whole
+        shown = [value for _, value in wanted.values()]
+        values: list[Any] = [None] * self.size(whole.reference)
         try:
-            # Not before it is needed: not every FMU can be asked before initialization.
-            numbers = self.get(variable.type, [variable.reference]) if len(wanted) < size else [0] * size
-            for target, value in wanted:
-                assert target.place is not None
-                numbers[target.place.element] = float(value) if variable.type in REALS else value
+            if len(wanted) < len(values):  # else it is not asked: not every FMU can be before initialization
+                values = self.get(whole.type, [whole.reference])
+        except SurrogateError as error:
+            self._lose(f"the surrogate does not tell {name!r}, of which {shown} is to be set: {error}")
+            return
+        for element, (_, value) in wanted.items():
+            values[element] = value
+        self._write_to(whole, name, values, shown)
+
+    def _write_to(self, place: Place, name: str, values: Sequence[Any], shown: Any) -> None:
+        if self._lost:
+            return
+        numbers = list(map(float, values)) if place.type in REALS else values
+        try:
             try:
-                self.set(variable.type, [variable.reference], numbers)
+                self.set(place.type, [place.reference], numbers)
                 self._refused.pop(name, None)
             except SurrogateError as error:
                 self._refused[name] = f"the surrogate does not take {name!r} = {shown}: {error}"
-                before = self.get(variable.type, [variable.reference])
-                self.set(variable.type, [variable.reference], before)  # takes back the refusal that it holds
+                before = self.get(place.type, [place.reference])
+                self.set(place.type, [place.reference], before)  # takes back the refusal that it holds
         except SurrogateError as error:
             self._lose(f"the surrogate cannot go on after {name!r} = {shown}: {error}")
 

@@ -204,9 +204,12 @@ class TapSlave(ValueCalls):
         try:
             if not given:
                 return self._plant.get(kind, vrs)
-            asked = [vr for vr in vrs if any(place not in given for place in self._plant.places(kind, (vr,)))]
-            read = dict(zip(self._plant.places(kind, asked), self._plant.get(kind, asked) if asked else (), strict=True))
-            return [given[place] if place in given else read[place] for place in self._plant.places(kind, vrs)]
+            places = self._plant.places(kind, vrs)
+            asked = list(dict.fromkeys(place.reference for place in places if place not in given))
+            if not asked:
+                return [given[place] for place in places]
+            read = dict(zip(self._plant.places(kind, asked), self._plant.get(kind, asked), strict=True))
+            return [given[place] if place in given else read[place] for place in places]
         except SurrogateError as error:
             self._tell(error)
             return [nothing] * self._plant.count(vrs)

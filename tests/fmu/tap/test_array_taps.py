@@ -9,6 +9,7 @@ import pytest
 from fmpy.validation import validate_fmu
 
 from surrogate_fmu.bundle.torchscript import export_bundle
+from surrogate_fmu.errors import BuildError
 from surrogate_fmu.fmu.config import FmiVersion
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
 from surrogate_fmu.fmu.tap.dataset import dataset_of
@@ -145,6 +146,14 @@ def test_the_solver_takes_over_with_all_that_it_has_missed(
     assert (
         run.handovers[0].reason == "heaters[2] = 9 lies outside the training range [0, 4]" and run.handovers[0].replayed_steps == 4
     )
+
+
+def test_a_tolerance_of_an_array_is_that_of_its_elements(rod: Path, partner: Callable[..., Path], tmp_path: Path) -> None:
+    config = TapConfig(Mode.GUARDED, agree={"T": 0.5, "T[2]": 2.0, "flux[1,2]": 1.0})
+    tap = build_tap_fmu(rod, tmp_path / "Tap.fmu", config, partner("native", V3))
+    assert tap.plan.config.agree == {"T[1]": 0.5, "T[2]": 2.0, "T[3]": 0.5, "flux[1,2]": 1.0}
+    with pytest.raises(BuildError, match=r"--agree names 'heat', which is no output of Rod\.fmu; it has stage\[1\]"):
+        build_tap_fmu(rod, tmp_path / "Tap.fmu", TapConfig(Mode.GUARDED, agree={"heat": 1.0}), partner("native", V3))
 
 
 def test_going_back_keeps_arrays_while_the_surrogate_leads(rod: Path, partner: Callable[..., Path], tmp_path: Path) -> None:
