@@ -9,11 +9,11 @@ from surrogate_fmu.plant.settings import PlantSettings
 from tests.face.plants import bundle_of
 from tests.plant.rod import ROD
 
-# All but one heater, one element of a parameter in two dimensions and four of the six fluxes are modelled.
+# All but one heater; elements in the middle or at the ends of the other arrays, so that they do not lie side by side.
 SOME = PlantSettings(
     inputs=("heaters[1]", "heaters[3]", "open", "mode"),
-    outputs=("T", "flux[1,2]", "flux[2,3]", "hot", "stage"),
-    parameters=("gains[2,1]",),
+    outputs=("T", "flux[1,2]", "flux[2,3]", "hot[1]", "hot[3]", "stage[2]"),
+    parameters=("gains[2,1]", "material[2]"),
 )
 ALL = PlantSettings(parameters=("gains", "material"))
 

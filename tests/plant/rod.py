@@ -26,7 +26,7 @@ ROD = """<?xml version="1.0" encoding="UTF-8"?>
     <Float64 name="time" valueReference="0" causality="independent" variability="continuous"/>
     <Int32 name="stage" valueReference="42" causality="output"><Dimension start="3"/></Int32>
     <Float64 name="heaters" valueReference="10" causality="input" declaredType="Power" start="0.5" description="of the nodes">
-      <Dimension start="3"/></Float64>
+      <Dimension start="3"/><Alias name="powers"/></Float64>
     <Boolean name="open" valueReference="11" causality="input" start="true false"><Dimension start="2"/></Boolean>
     <Enumeration name="mode" valueReference="12" causality="input" declaredType="Mode" start="1"/>
     <Float64 name="gains" valueReference="20" causality="parameter" variability="fixed" start="1.0 2.0 3.0 0.1 0.2 0.3">

@@ -53,7 +53,7 @@ def test_elements_are_variables_with_what_the_array_says_of_them(rod: Path) -> N
     assert kept == {"material[1]": 1.0, "material[2]": 4.0, "material[3]": 1.0, "version[1]": 3.0, "version[2]": 1.0}
     arrays = {array.name: (array.shape, array.value_reference) for array in plant.face.arrays}
     assert arrays["T"] == ((3,), 40) and arrays["flux"] == ((2, 3), 41) and arrays["material"] == ((3,), 21)
-    assert [alias.of for alias in plant.face.aliases] == ["T"]
+    assert [alias.of for alias in plant.face.aliases] == ["heaters", "T"]
     assert plant.interface.seed == "seed"
     plant.close()
 
@@ -76,20 +76,28 @@ def test_the_fmu_gets_and_gives_whole_arrays(rod: Path) -> None:
 
 def test_elements_that_are_set_alone_leave_the_others_where_they_start(rod: Path) -> None:
     settings = PlantSettings(
-        inputs=("heaters[2]",), outputs=("T", "flux[2,1]"), parameters=("gains[1,2]",), values={"material": 4.0, "material[3]": 1.0}
+        inputs=("heaters[2]",),
+        outputs=("T", "flux[2,1]"),
+        parameters=("gains[1,2]", "gains[2,2]"),
+        values={"material": 4.0, "material[3]": 1.0},
     )
     plant = FmuPlant(rod, settings)
-    assert [v.name for v in plant.variables] == ["heaters[2]", "gains[1,2]", "T[1]", "T[2]", "T[3]", "flux[2,1]"]
+    assert [v.name for v in plant.variables] == ["heaters[2]", "gains[1,2]", "gains[2,2]", "T[1]", "T[2]", "T[3]", "flux[2,1]"]
     assert plant.face.values == {"material[1]": 4.0}  # material[2] starts there
     heaters = np.full((STEPS, 3), 0.5)
     heaters[:, 1] = HEATERS[:, 1]
     gains = GAINS.copy()
     gains[0, 1] = 7.0
     known, fluxes = rod_steps(heaters, np.tile([1, 0], (STEPS, 1)), np.ones(STEPS), gains=gains, material=np.array([4.0, 4.0, 1.0]))
-    for _ in range(2):  # a run leaves nothing for the next one
+    for _ in range(2):
         seen = simulate(plant, 1, {"gains[1,2]": 7.0}, {"heaters[2]": HEATERS[:, 1]})
         np.testing.assert_allclose(seen[:, :3], known, rtol=1e-12)
         np.testing.assert_allclose(seen[:, 3], fluxes[:, 1, 0], rtol=1e-12, atol=1e-12)
+    gains = GAINS.copy()
+    gains[1, 1] = 0.25  # and nothing of the runs before
+    known, _ = rod_steps(heaters, np.tile([1, 0], (STEPS, 1)), np.ones(STEPS), gains=gains, material=np.array([4.0, 4.0, 1.0]))
+    seen = simulate(plant, 1, {"gains[2,2]": 0.25}, {"heaters[2]": HEATERS[:, 1]})
+    np.testing.assert_allclose(seen[:, :3], known, rtol=1e-12)
     kept = {v.name: (v.causality, v.start) for v in plant.face.kept if v.name.startswith(("flux", "heaters", "gains"))}
     assert kept["flux[1,1]"] == (Causality.OUTPUT, 0.0) and kept["heaters[1]"] == (Causality.INPUT, 0.5)
     assert "gains[1,2]" not in kept and kept["gains[2,3]"] == (Causality.PARAMETER, 0.3)
@@ -142,7 +150,7 @@ def test_what_the_fmu_refuses_is_told_by_the_arrays_name(rod: Path) -> None:
     ("settings", "message"),
     [
         ({"outputs": ("T[4]",)}, r"has no numeric output 'T\[4\]'; it has stage, T, flux, hot, version, temperatures$"),
-        ({"inputs": ("heat",)}, r"has no numeric input 'heat'; it has heaters, open, mode$"),
+        ({"inputs": ("heat",)}, r"has no numeric input 'heat'; it has heaters, open, mode, powers$"),
         ({"outputs": ("temperatures",)}, r"'temperatures' is another name of 'T'; name that one"),
         (
             {"values": {"size": 4.0}},
