@@ -1,5 +1,6 @@
 """One TOML file per surrogate configures every verb; what cannot be used is refused by name and line."""
 
+import json
 import os
 import re
 import tomllib
@@ -7,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from surrogate_fmu.errors import ConfigError, DatasetError
 from surrogate_fmu.evaluation.config import VerifyConfig
@@ -21,8 +22,9 @@ from surrogate_fmu.schema import SchemaError, decode, format_path
 from surrogate_fmu.service.config import ServeConfig
 from surrogate_fmu.training.config import TrainingConfig, split_term
 from surrogate_fmu.units import parse_unit
-from surrogate_fmu.variables import Causality, Variable, with_causality
+from surrogate_fmu.variables import Causality, Variable, base_name, with_causality
 
+T = TypeVar("T")
 Path_ = tuple[str | int, ...]
 
 
@@ -138,6 +140,24 @@ class SurrogateConfig(_File):
         """Where the dataset of a split is written and read."""
         return self.folder / self.surrogate.data / f"{Split(split)}.nc"
 
+    def by_element(self, variables: Sequence[Variable]) -> "SurrogateConfig":
+        """With the names of arrays in `[variables]` and the design replaced by those of their elements; what is said of an element
+        itself counts.
+
+        Args:
+            variables: of the plant, which has the elements as variables.
+        """
+        names = [variable.name for variable in variables]
+        design = self.recording.design
+        design = replace(
+            design,
+            inputs=_by_element(design.inputs, names),
+            parameters=_by_element(design.parameters, names),
+            held=_by_element(design.held, names),
+        )
+        recording = replace(self.recording, design=design)
+        return replace(self, variables=_by_element(self.variables, names), recording=recording)
+
     def check_variables(self, variables: Sequence[Variable], owner: str) -> None:
         """Compare `[variables]` with what a plant or dataset has.
 
@@ -145,14 +165,16 @@ class SurrogateConfig(_File):
             ConfigError: a variable is missing on either side, or its unit differs.
         """
         found = {variable.name: variable.unit for variable in variables}
-        for name, unit in self.variables.items():
+        for name, unit in _by_element(self.variables, list(found)).items():
             if name not in found:
                 raise self.error(("variables", name), f"{owner} has no variable {name!r}; it has {', '.join(found)}")
             if found[name] != unit:
                 raise self.error(("variables", name), f"the unit is {unit!r} here, {owner} has {found[name]!r}")
         for name, unit in found.items():
-            if name not in self.variables:
-                raise self.error(("variables",), f'{owner} has the variable {name!r}, it is missing here; add {name} = "{unit}"')
+            if name not in self.variables and base_name(name) not in self.variables:
+                raise self.error(
+                    ("variables",), f'{owner} has the variable {name!r}, it is missing here; add {_as_key(name)} = "{unit}"'
+                )
 
     def check_design(self, variables: Sequence[Variable], owner: str) -> None:
         """Compare `[recording.design]` with what a plant can be driven by.
@@ -254,7 +276,26 @@ def _take_variables(config: SurrogateConfig) -> SurrogateConfig:
     """With the design's parameters and all variables of the plant, where the file names none."""
     parameters = config.plant.parameters or tuple(config.recording.design.parameters)
     config = replace(config, plant=replace(config.plant, parameters=parameters))
-    return replace(config, variables=config.variables or {v.name: v.unit for v in config.plant_source.load().variables})
+    variables = config.plant_source.load().variables
+    return replace(config, variables=config.variables or {v.name: v.unit for v in variables}).by_element(variables)
+
+
+def _by_element(entries: Mapping[str, T], names: Sequence[str]) -> dict[str, T]:
+    elements: dict[str, list[str]] = {}
+    for name in names:
+        if base_name(name) in entries and base_name(name) not in names:
+            elements.setdefault(base_name(name), []).append(name)
+    whole = {element: entry for name, entry in entries.items() for element in elements.get(name, ())}
+    return whole | {name: entry for name, entry in entries.items() if name not in elements}
+
+
+def _as_key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name, ensure_ascii=False)
+
+
+def _split_key(text: str) -> list[str]:
+    """The names of a dotted TOML key; one in quotes may have dots and brackets."""
+    return [json.loads(part) if part[0] == '"' else part.strip("'") for part in _PART.findall(text)]
 
 
 def find_line(text: str, path: Path_) -> int:
@@ -265,7 +306,7 @@ def find_line(text: str, path: Path_) -> int:
     for number, line in enumerate(text.splitlines(), 1):
         here: list[str | int] | None = None
         if header := _HEADER.match(line):
-            names: list[str | int] = [name.strip().strip("\"'") for name in header[2].split(".")]
+            names = _split_key(header[2])
             table = []
             for name in names:
                 table.append(name)
@@ -276,14 +317,16 @@ def find_line(text: str, path: Path_) -> int:
                 table.append(counts[tuple(table)] - 1)
             here = table
         elif key := _KEY.match(line):
-            here = [*table, *(name.strip().strip("\"'") for name in key[1].split("."))]
+            here = [*table, *_split_key(key[1])]
         if here is not None and len(here) > best_depth and tuple(here) == path[: len(here)]:
             best, best_depth = number, len(here)
     return best
 
 
-_HEADER = re.compile(r"\s*(\[\[?)([^\]]+)\]")
-_KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
+_PART = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|'[^']*'|[\w-]+""")
+_DOTTED = rf"(?:{_PART.pattern})(?:\s*\.\s*(?:{_PART.pattern}))*"
+_HEADER = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]")
+_KEY = re.compile(rf"\s*({_DOTTED})\s*=")
 
 
 def _config_error(path: Path, text: str, where: Path_, problem: str) -> ConfigError:
@@ -327,5 +370,5 @@ def _check_names(config: SurrogateConfig) -> None:
 
 
 def _check_member(config: SurrogateConfig, path: Path_, name: str, known: Mapping[str, Any]) -> None:
-    if name not in known:
+    if name not in known and base_name(name) not in known and all(base_name(other) != name for other in known):
         raise config.error(path, f"there is no {name!r} here; there are {', '.join(known)}")

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from surrogate_fmu.variables import Variability, Variable, VariableType
+from surrogate_fmu.variables import Variability, Variable, VariableType, element_names
 
 OWN_NAMES = frozenset({"seed", "z_mode", "domain_policy", "device", "in_domain", "domain_distance", "z", "time"})
 """What surrogates call variables of their own, besides `<output>.<statistic>`."""
@@ -30,6 +31,32 @@ class Text:
 
 
 @dataclass(frozen=True)
+class FaceArray:
+    """An array variable of FMI 3.0 (section 2.4.7.2 of 3.0.2), whose elements are variables of their own in all that is no FMU.
+
+    Attributes:
+        name: of the array.
+        shape: sizes of its dimensions, each at least 1.
+        value_reference: of the array.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    value_reference: int
+
+    def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(
+                f"the array {self.name!r} has the shape {self.shape}; expected at least one dimension, each at least 1"
+            )
+
+    @cached_property
+    def elements(self) -> tuple[str, ...]:
+        """Names of its elements, `name[1]` or `name[2,3]`, in row-major order, as FMI 3.0 puts values one behind the other."""
+        return tuple(element_names(self.name, self.shape))
+
+
+@dataclass(frozen=True)
 class Face:
     """What an FMU has and the surrogate does not learn, as far as a system may be wired to it.
 
@@ -44,6 +71,7 @@ class Face:
         aliases: other names of the variables.
         texts: parameters that are texts, kept like the others.
         flat_names: whether names are any texts, and not structured by dots and brackets (FMI 2.0.4, section 2.2.9).
+        arrays: array variables, whose elements are modelled or kept; `order` has the elements.
     """
 
     order: tuple[str, ...]
@@ -57,6 +85,7 @@ class Face:
     aliases: tuple[Alias, ...] = ()
     texts: tuple[Text, ...] = ()
     flat_names: bool = False
+    arrays: tuple[FaceArray, ...] = field(default=(), metadata={"omit_default": True})
 
     def __post_init__(self) -> None:
         strange = sorted(set(self.values).difference(variable.name for variable in self.kept))

@@ -102,6 +102,10 @@ class Manifest:
             both = sorted(set(kept).intersection(names))
             if both:
                 raise ValueError(f"the face keeps {both}, which are modelled; leave them out of one of the two")
+            for array in self.face.arrays:
+                lacking = sorted(set(array.elements).difference(names, kept))
+                if lacking:
+                    raise ValueError(f"the array {array.name!r} lacks its elements {lacking}; they must be variables, or kept")
         missing = [name for name in names if name not in self.domain]
         if missing:
             raise ValueError(f"domain has no range for {missing}")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -228,7 +229,18 @@ def find_variable(variables: Sequence[Variable], name: str) -> Variable:
 
 def scalar_names(variable: Variable) -> list[str]:
     """Names of the scalars of a variable: its own, or `name[i,j]` counted from 1 as FMI 2 does."""
-    if not variable.shape:
-        return [variable.name]
-    indices = itertools.product(*(range(1, size + 1) for size in variable.shape))
-    return [f"{variable.name}[{','.join(map(str, index))}]" for index in indices]
+    return [variable.name] if not variable.shape else element_names(variable.name, variable.shape)
+
+
+_INDEX = re.compile(r"\[[\d,]+\]$")
+
+
+def base_name(name: str) -> str:
+    """`T` of `T[1]`: the name of the array that an element is of by its name; the name itself where it has no index."""
+    return _INDEX.sub("", name)
+
+
+def element_names(name: str, shape: Sequence[int]) -> list[str]:
+    """Names of the elements of an array, `name[i,j]` counted from 1, in row-major order."""
+    indices = itertools.product(*(range(1, size + 1) for size in shape))
+    return [f"{name}[{','.join(map(str, index))}]" for index in indices]

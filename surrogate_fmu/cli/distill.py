@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from surrogate_fmu.cli.beside import verb_beside
 from surrogate_fmu.cli.durations import seconds
+from surrogate_fmu.cli.names import split_names
 from surrogate_fmu.errors import ConfigError, PlantError
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plant", type=Path, metavar="SLOW.fmu", help="the component that is to be replaced")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FAST.fmu", help="the surrogate's FMU")
     parser.add_argument(
-        "--range", dest="ranges", action="append", default=[], metavar="INPUT=LOW:HIGH", help="where an input moves in your system"
+        "--range",
+        dest="ranges",
+        action="append",
+        default=[],
+        metavar="INPUT=LOW:HIGH",
+        help="where an input, or each element of an array, moves in your system",
     )
     parser.add_argument("--hold", action="append", default=[], metavar="INPUT=VALUE", help="an input that keeps one value")
     parser.add_argument(
@@ -137,8 +143,10 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     from surrogate_fmu.distill.choices import run_steps
     from surrogate_fmu.distill.plan import check_unnamed, input_ranges, write_plan
     from surrogate_fmu.distill.survey import survey_plant
+    from surrogate_fmu.plant.fmu_arrays import by_element
     from surrogate_fmu.plant.fmu_plant import FmuPlant
     from surrogate_fmu.plant.source import PlantSource
+    from surrogate_fmu.variables import Causality
 
     copy = folder / arguments.plant.name
     if not copy.exists():
@@ -146,6 +154,8 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
     given, held = _intervals("--range", arguments.ranges), _values("--hold", arguments.hold)
     parameters, settings = _intervals("--parameter", arguments.parameters), _settings(arguments)
     plant = FmuPlant(copy, settings)
+    arrays = plant.interface.arrays
+    given, held, parameters = by_element(given, arrays), by_element(held, arrays), by_element(parameters, arrays)
     ranges, unnamed = input_ranges(plant.variables, given, held, arguments.plant.name)
     print(f"{arguments.plant.name}: FMI {plant.description.fmiVersion}, {plant.description.generationTool or 'unknown tool'}")
     print(f"  communication step {plant.communication_step_size:g} s")
@@ -153,8 +163,8 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
         print(f"  input {name} from {interval.min:g} to {interval.max:g}")
     for name, value in held.items():
         print(f"  input {name} held at {value:g}")
-    if plant.face.kept:
-        kept = [f"{v.name} = {plant.face.recorded(v):g}" for v in plant.face.kept]
+    kept = [f"{v.name} = {plant.face.recorded(v):g}" for v in plant.face.kept if v.causality is not Causality.OUTPUT]
+    if kept:
         more = f" and {len(kept) - _SHOWN} more" if len(kept) > _SHOWN else ""
         print(f"  kept and not modelled, other values lead out of the surrogate's domain: {', '.join(kept[:_SHOWN])}{more}")
     for name, value in plant.face.values.items():
@@ -201,7 +211,7 @@ def _plan(arguments: argparse.Namespace, folder: Path, plan: Path) -> None:
 def _settings(arguments: argparse.Namespace) -> "PlantSettings":
     from surrogate_fmu.plant.settings import PlantSettings
 
-    outputs = tuple(name.strip() for name in arguments.outputs.split(",")) if arguments.outputs else ()
+    outputs = tuple(split_names(arguments.outputs)) if arguments.outputs else ()
     try:
         return PlantSettings(
             communication_step_size=arguments.step_size,

@@ -73,6 +73,7 @@ def _inspect_fmu(path: Path) -> dict[str, Any]:
         "variables": [
             {"value_reference": v.valueReference, "type": v.type}
             | {name: getattr(v, name) for name in columns if getattr(v, name) is not None}
+            | ({"dimensions": list(v.shape)} if v.shape else {})
             for v in description.modelVariables
         ],
         "card": card,

@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         if split not in config.recording.sets:
             raise config.error(("recording", "sets"), f"there is no set {split!r}; there are {', '.join(config.recording.sets)}")
     plant = config.plant_source.load()
+    config = config.by_element(plant.variables)
     config.check_variables(plant.variables, f"the plant {config.surrogate.plant}")
     config.check_design(plant.variables, f"the plant {config.surrogate.plant}")
     profiles = config.read_profiles()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from surrogate_fmu.cli.names import split_names
 from surrogate_fmu.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _conditions(
     unknown = [name for name in names if name not in columns]
     if unknown:
         raise InputError(f"{arguments.inputs} has {', '.join(map(repr, unknown))}; the inputs are {', '.join(map(repr, columns))}")
-    _check_once([*given, *{name.partition("[")[0] for name in names}])
+    _check_once([*given, *{name if name in given else name.partition("[")[0] for name in names}])
     conditions = np.tile(condition, (len(rows), 1))
     for place, name in enumerate(names):
         column, low, high = columns[name]
@@ -268,7 +269,7 @@ def _range(text: str) -> tuple[float, float]:
 
 def _chosen(manifest: "Manifest", names: str | None) -> list[str]:
     known = [variable.name for variable in manifest.outputs]
-    chosen = known if names is None else [name.strip() for name in names.split(",")]
+    chosen = known if names is None else split_names(names)
     for name in chosen:
         if name not in known:
             raise InputError(f"--outputs has {name!r}; the outputs are {', '.join(map(repr, known))}")

@@ -7,7 +7,7 @@ from fmpy.fmi3 import FMU3Slave
 
 
 class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
-    """Whole numbers and enumerations are Int64 in a surrogate unless its plant has other ones; there are arrays of Float64 only.
+    """Whole numbers and enumerations are Int64 in a surrogate unless its plant has other ones.
 
     Args:
         sizes: elements of every variable by value reference.
@@ -49,6 +49,12 @@ class Fmi3Slave(FMU3Slave):  # type: ignore[misc]
     def setInteger(self, references: Sequence[int], values: Sequence[int]) -> None:
         """Whole numbers and enumerations."""
         self._set(references, values, "Int64")
+
+    def getBoolean(self, references: Sequence[int], count: int | None = None) -> list[bool]:
+        """Elements of the variables, one behind the other."""
+        elements = sum(self._sizes.get(vr, 1) for vr in references) if count is None else count
+        values: list[bool] = super().getBoolean(references, elements)
+        return values
 
     def _get(self, reference: int, otherwise: str) -> list[Any]:
         values: list[Any] = getattr(self, f"get{self._types.get(reference, otherwise)}")([reference], self._sizes.get(reference, 1))

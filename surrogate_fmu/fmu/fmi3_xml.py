@@ -119,7 +119,7 @@ def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None)
     if scalar.kind is Kind.STRING and scalar.start is not None:
         SubElement(element, "Start", value=text_of(scalar.start))
     elif scalar.start is not None:
-        element.set("start", " ".join([text_of(scalar.start)] * scalar.size))
+        element.set("start", " ".join(map(text_of, scalar.starts)))
     return element
 
 

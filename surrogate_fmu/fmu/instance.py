@@ -122,8 +122,8 @@ class FmuInstance:
 
 
 def sizes_of(description: Any) -> dict[int, int]:
-    """Elements of every variable of FMPy's model description, by value reference."""
-    return {v.valueReference: math.prod(int(d.start) for d in v.dimensions) for v in description.modelVariables}
+    """Elements of every variable of FMPy's model description, with the sizes that they start with, by value reference."""
+    return {v.valueReference: math.prod(v.shape or ()) for v in description.modelVariables}
 
 
 def _types_of(description: Any) -> dict[int, str]:

@@ -1,9 +1,9 @@
 """The variables of an FMU: what the model description lists and what the code inside the FMU answers to, from one place.
 
-FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1; with FMI 3.0 it stays an array. The
-variables of the manifest come first, in its order; then those that every surrogate has (`seed`, `z_mode`, ...). One of these
-whose name the manifest uses already is called `surrogate.<name>`. Where the surrogate stands for the FMU of a plant, its face says
-what else there is, and the order.
+FMI 2.0.4 knows scalars only, so an array variable becomes `name[i,j]`, counted from 1; with FMI 3.0 it stays an array, and what was
+an array of the plant is one again. The variables of the manifest come first, in its order; then those that every surrogate has
+(`seed`, `z_mode`, ...). One of these whose name the manifest uses already is called `surrogate.<name>`. Where the surrogate stands
+for the FMU of a plant, its face says what else there is, and the order.
 """
 
 import itertools
@@ -63,6 +63,8 @@ def surrogate_interface(
                 extras.append(replace(scalar, variable=None, role=Role.STATISTIC, description=text, relative=relative))
     if manifest.face is not None:
         own, extras = _with_face(manifest.face, own, extras, arrays)
+        if arrays:
+            own = _joined(own, manifest.face)
     return numbered(manifest.variables, own, extras, manifest.face, arrays)
 
 
@@ -107,6 +109,23 @@ def _with_face(face: Face, own: list[Scalar], extras: list[Scalar], third: bool)
         seeds = [replace(seed, value_reference=declared.value_reference, fmi3_type=declared.fmi3_type)]
     places = {name: place for place, name in enumerate(face.order)}
     return sorted([*own, *kept, *seeds], key=lambda s: places.get(s.variable or s.name, len(places))), extras
+
+
+def _joined(scalars: list[Scalar], face: Face) -> list[Scalar]:
+    """With the arrays of the plant as one variable each, at the place of their first elements."""
+    by_name = {scalar.name: scalar for scalar in scalars}
+    array_of = {name: array for array in face.arrays for name in array.elements}
+    joined = []
+    for scalar in scalars:
+        array = array_of.get(scalar.name)
+        if array is None:
+            joined.append(scalar)
+        elif scalar.name == array.elements[0]:
+            elements = tuple(by_name[name] for name in array.elements)
+            leading = next((element for element in elements if element.role is None), scalar)  # a modelled one, if there is one
+            whole = replace(leading, name=array.name, shape=array.shape, value_reference=array.value_reference, variable=None)
+            joined.append(replace(whole, elements=elements))
+    return joined
 
 
 def ensemble_statistics(members: int, quantiles: Sequence[float]) -> dict[str, bool]:

@@ -22,6 +22,8 @@ _SNAPSHOT_FORMAT = "surrogate-fmu FMU snapshot 1"
 _HEAD = 32  # SHA-256 in front of a snapshot
 # In FMI 2 variables of several types may have one value reference, so references are told apart by their type here.
 _SHIFT = 2**32
+# And an element of an array of the plant has here that of the array and, beyond all of them, its place there, counted from 1.
+_ELEMENT = 2**40
 _ACCESS = ("Real", "Integer", "Boolean")
 _SHIFTS = {
     VariableType.REAL: 0,
@@ -70,13 +72,17 @@ class FmuSession:
         self._references = {name: v.valueReference for name, v in described.items()}
         self._sizes = sizes_of(unpacked.description)
         arrays = str(unpacked.description.fmiVersion).startswith("3")
+        face = self.manifest.face
+        if face is not None and arrays:  # what was an array of the plant is one again
+            for array in face.arrays:
+                places = enumerate(array.elements, start=1)
+                self._references |= {name: self._references[array.name] + _ELEMENT * place for place, name in places}
         self._elements = {
             v.name: [self._references[name] + _SHIFTS[v.type] for name in ([v.name] if arrays else scalar_names(v))]
-            for v in (*self.manifest.variables, *(() if self.manifest.face is None else self.manifest.face.kept))
+            for v in (*self.manifest.variables, *(() if face is None else face.kept))
         }
         self._condition = [vr for v in self.manifest.condition for vr in self._elements[v.name]]
         self._output_references = [vr for v in self.manifest.outputs for vr in self._elements[v.name]]
-        face = self.manifest.face
         self._names = {} if face is None or face.seed is None else {str(Role.SEED): face.seed.name}
         latent_names = [f"{Role.LATENT}[{i + 1}]" for i in range(self.manifest.latent_dim)]
         if arrays and latent_names:
@@ -308,30 +314,43 @@ class FmuSession:
         self._take_known(references, values)
 
     def _get(self, references: list[int]) -> list[float]:
-        """Elements one behind the other; a reference has the shift of its type."""
+        """Elements one behind the other; a reference has the shift of its type, and the place of an element."""
         if all(vr < _SHIFT for vr in references):
             values: list[float] = self._fmu.getReal(references)
             return values
+        read: dict[int, list[float]] = {}
         values = []
         for vr in references:
-            kind, reference = divmod(vr, _SHIFT)
-            values += map(float, getattr(self._fmu, f"get{_ACCESS[kind]}")([reference]))
+            place, whole = divmod(vr, _ELEMENT)
+            if whole not in read:
+                kind, reference = divmod(whole, _SHIFT)
+                read[whole] = list(map(float, getattr(self._fmu, f"get{_ACCESS[kind]}")([reference])))
+            values += read[whole][place - 1 : place] if place else read[whole]
         return values
 
     def _set(self, references: list[int], values: list[float]) -> None:
         if all(vr < _SHIFT for vr in references):
             self._fmu.setReal(references, values)
             return
-        place = 0
+        wanted: dict[int, list[float]] = {}
+        first = 0
         for vr in references:
-            kind, reference = divmod(vr, _SHIFT)
-            part = values[place : place + self._size(vr)]
-            place += self._size(vr)
-            numbers = [(float, int, bool)[kind](value) for value in part]
-            getattr(self._fmu, f"set{_ACCESS[kind]}")([reference], numbers)
+            place, whole = divmod(vr, _ELEMENT)
+            part = values[first : first + self._size(vr)]
+            first += len(part)
+            if not place:
+                wanted[whole] = part
+                continue
+            if whole not in wanted:
+                wanted[whole] = self._get([whole])
+            wanted[whole][place - 1 : place] = part
+        for whole, numbers in wanted.items():
+            kind, reference = divmod(whole, _SHIFT)
+            typed = [(float, int, bool)[kind](value) for value in numbers]
+            getattr(self._fmu, f"set{_ACCESS[kind]}")([reference], typed)
 
     def _size(self, reference: int) -> int:
-        return self._sizes[reference % _SHIFT]
+        return 1 if reference >= _ELEMENT else self._sizes[reference % _SHIFT]
 
     def _known_values(self, references: list[int]) -> list[float]:
         return [value for vr in references for value in self._known[vr]]

@@ -229,9 +229,10 @@ def _initial_knowns(
         if scalar.causality is not Causality.OUTPUT:
             continue
         needed: Collection[int] = range(manifest.condition_dim)
-        if dependencies is not None and (scalar.variable is not None or scalar.role is Role.STATISTIC):
-            first = scalar.offset % manifest.output_dim
-            needed = {i for y in range(first, first + scalar.size) for i in dependencies[y]}
+        parts = [part for part in scalar.parts if part.variable is not None or part.role is Role.STATISTIC]
+        if dependencies is not None and parts:
+            firsts = [(part.offset % manifest.output_dim, part.size) for part in parts]
+            needed = {i for first, size in firsts for y in range(first, first + size) for i in dependencies[y]}
         knowns[output] = tuple(index for index, known in enumerate(scalars) if _acts_at_start(manifest, known, needed))
     return knowns
 
@@ -243,5 +244,7 @@ def _acts_at_start(manifest: Manifest, known: Scalar, needed: Collection[int]) -
         return manifest.run_latent_dim > 0
     if known.role is Role.DOMAIN_POLICY:
         return True
-    chosen = known.variable is not None and known.causality is not Causality.OUTPUT
-    return chosen and any(place in needed for place in range(known.offset, known.offset + known.size))
+    if known.causality is Causality.OUTPUT:
+        return False
+    chosen = [part for part in known.parts if part.variable is not None]
+    return any(place in needed for part in chosen for place in range(part.offset, part.offset + part.size))

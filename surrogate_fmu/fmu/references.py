@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.scalar import Kind, Scalar
-from surrogate_fmu.variables import Causality, Variable
+from surrogate_fmu.variables import Causality, Variable, base_name
 
 
 def numbered(
@@ -21,7 +21,8 @@ def numbered(
     names = {scalar.name for scalar in listed} | {variable.name for variable in variables}
     names |= set(() if face is None else face.taken)
     for extra in extras:
-        listed.append(replace(extra, name=f"surrogate.{extra.name}") if extra.name.split("[")[0] in names else extra)
+        is_taken = not names.isdisjoint((extra.name, base_name(extra.name)))
+        listed.append(replace(extra, name=f"surrogate.{extra.name}") if is_taken else extra)
     shared = face is not None and not third
     taken: dict[tuple[int, int], Scalar] = {}
     for position, scalar in enumerate(listed):

@@ -49,6 +49,7 @@ class Scalar:
         fmi3_type: in FMI 3.0, where it is not that of its kind.
         plant_unit: as in `Variable`.
         recorded: of one that is kept, the value at which the surrogate was recorded.
+        elements: of an array whose elements are variables of their own, row-major; they say what the array does not.
     """
 
     name: str
@@ -74,11 +75,24 @@ class Scalar:
     fmi3_type: str | None = None
     plant_unit: PlantUnit | None = None
     recorded: float = 0.0
+    elements: tuple["Scalar", ...] = ()
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def parts(self) -> tuple["Scalar", ...]:
+        """Its elements where they are variables of their own, else itself."""
+        return self.elements or (self,)
+
+    @property
+    def starts(self) -> tuple[float | int | str, ...]:
+        """The start value of every element; nothing for what is calculated."""
+        if self.start is None:
+            return ()
+        return tuple(e.start for e in self.elements if e.start is not None) if self.elements else (self.start,) * self.size
 
 
 def number_limits(scalar: Scalar) -> tuple[float, float]:

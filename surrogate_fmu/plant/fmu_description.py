@@ -5,19 +5,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 from surrogate_fmu.errors import ConfigError
+from surrogate_fmu.plant.fmu_arrays import in_elements
 
 _FILE = "modelDescription.xml"
 
 
 def read_description(folder: Path, fmu: str) -> Any:
-    """FMPy's model description, completed.
+    """FMPy's model description, completed, with the elements of arrays in the place of these.
 
     Args:
         folder: of the unpacked FMU.
         fmu: its name, for messages.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or an array in it cannot be used.
     """
     from fmpy import read_model_description
 
@@ -39,4 +40,5 @@ def read_description(folder: Path, fmu: str) -> Any:
             variable.relativeQuantity = value.get("relativeQuantity") in ("true", "1")
         if variable.type.startswith("UInt"):
             variable.min, variable.max = value.get("min"), value.get("max")
+    description.modelVariables = in_elements(description.modelVariables, fmu)
     return description

@@ -6,6 +6,7 @@ from typing import Any
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.face import OWN_NAMES, Alias, Face, Text
+from surrogate_fmu.plant.fmu_arrays import array_of, arrays_of
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.variables import Causality, Variability, Variable
 
@@ -26,12 +27,20 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
     """
     kept, texts, order, own_seed, taken = [], [], [], None, []
     outputs = {v.name for v in description.modelVariables if v.causality == "output" and v.name in modelled}
+    begun = set(arrays_of(v for v in description.modelVariables if v.name in modelled))
+    broken = _broken(description, begun)
     for variable in description.modelVariables:
+        array = array_of(variable)
         if variable.name in modelled:
             order.append(variable.name)
         elif variable.name == seed and variable.type in INTEGERS:
             order.append(seed)
             own_seed = read_variable(variable, description.unitDefinitions, seed)
+        elif array is not None and array.name in broken:
+            continue
+        elif array is not None and array.name in begun:
+            order.append(variable.name)
+            kept.append(_rest_of_array(variable, description.unitDefinitions))
         elif (constant := _kept(variable, description.unitDefinitions)) is not None:
             order.append(variable.name)
             kept.append(constant)
@@ -40,6 +49,8 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
             texts.append(Text(variable.name, variable.start or "", variable.valueReference, variable.description or ""))
         elif variable.name.partition("[")[0] in OWN_NAMES or variable.name.rpartition(".")[0] in outputs:
             taken.append(variable.name)
+    arrays = [array for array in arrays_of(description.modelVariables).values() if array.elements[0] in order]
+    named = {*order, *(array.name for array in arrays)}
     independent = next((v for v in description.modelVariables if v.causality == "independent"), None)
     return Face(
         tuple(order),
@@ -53,10 +64,11 @@ def read_face(description: Any, modelled: set[str], values: Mapping[str, float],
         tuple(
             Alias(v.name, v.alias.name, v.description if v.description != v.alias.description else "", _own_display(v))
             for v in description.modelVariables
-            if v.alias is not None and v.alias.name in order
+            if v.alias is not None and v.alias.name in named
         ),
         tuple(texts),
         description.variableNamingConvention != "structured",
+        tuple(arrays),
     )
 
 
@@ -85,6 +97,24 @@ def _kept(variable: Any, units: Sequence[Any]) -> Variable | None:
     # It plays no role when it is written, so it can have the variability that it has.
     tunable = kept.causality is Causality.PARAMETER and variable.variability == "tunable"
     return replace(kept, variability=Variability.TUNABLE) if tunable else kept
+
+
+def _rest_of_array(variable: Any, units: Sequence[Any]) -> Variable:
+    """An element beside those that are modelled; one of an output stays where it starts, at 0 where the FMU says no start."""
+    return read_variable(variable, units, variable.name, stays=variable.causality == "output")
+
+
+def _broken(description: Any, begun: set[str]) -> set[str]:
+    """Names of arrays, none of whose elements is modelled, that are described in a way that cannot be."""
+    units = description.unitDefinitions
+    return {
+        array.name
+        for variable in description.modelVariables
+        if (array := array_of(variable)) is not None
+        and array.name not in begun
+        and is_kept(variable)
+        and _kept(variable, units) is None
+    }
 
 
 def _free_reference(references: Iterable[int]) -> int:

@@ -7,11 +7,15 @@ import weakref
 import zipfile
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from surrogate_fmu.errors import ConfigError, PlantError
+from surrogate_fmu.face import FaceArray
+from surrogate_fmu.plant.fmu_arrays import ArrayElement, arrays_of
 from surrogate_fmu.plant.fmu_description import read_description
+from surrogate_fmu.plant.fmu_variable import start_value
 
 try:
     from fmpy import calloc, free, platform, platform_tuple, supported_platforms
@@ -40,8 +44,9 @@ class PlantFmu(ABC):
     Attributes:
         name: of the file.
         kind: of it that is used, as FMPy calls it.
-        description: FMPy's model description.
+        description: FMPy's model description, with the elements of arrays in the place of these.
         variables: FMPy's variables, by name.
+        arrays: whose elements are among them, by name.
         has_terminals: whether it groups variables to terminals (FMI 3.0.2, section 2.4.9).
 
     Raises:
@@ -65,6 +70,8 @@ class PlantFmu(ABC):
                 "record it where it runs, or export it for this platform"
             )
         self.variables = {variable.name: variable for variable in self.description.modelVariables}
+        self.arrays: dict[str, FaceArray] = arrays_of(self.description.modelVariables)
+        self._given: dict[str, list[Any]] = {}  # of the arrays that were set, all elements
         self.has_terminals = (self._folder / "terminalsAndIcons" / "terminalsAndIcons.xml").is_file()
         self._third = str(self.description.fmiVersion).startswith("3")
         self._log: deque[str] = deque(maxlen=_KEPT_MESSAGES)
@@ -79,6 +86,7 @@ class PlantFmu(ABC):
         """
         self.free()
         self._log.clear()
+        self._given.clear()
         self._fmu = self._call("instantiation", self._make)
         self._time = start_time
         if not self._third:
@@ -91,22 +99,49 @@ class PlantFmu(ABC):
         self._call("initialization", self._fmu.exitInitializationMode)
 
     def set(self, name: str, value: float) -> None:
-        """Set a scalar variable, as its type has it."""
-        variable = self.variables[name]
-        number: Any = float(value)
-        if variable.type == "Boolean":
-            number = value >= 0.5
-        elif variable.type in _INTEGERS or variable.type == "Enumeration":
-            number = math.floor(value + 0.5)
-        setter = getattr(self._fmu, f"set{self._access(variable.type)}")
-        self._call(f"setting {name}", setter, [variable.valueReference], [number])
+        """Set a scalar variable or an element of an array, as its type has it."""
+        self.set_values({name: value})
+
+    def set_values(self, values: Mapping[str, float]) -> None:
+        """Set scalars and elements of arrays by name, as their types have them; each array is set once."""
+        changed: dict[str, ArrayElement] = {}
+        for name, value in values.items():
+            variable = self.variables[name]
+            number = _as_typed(variable, value)
+            if isinstance(variable, ArrayElement):
+                array = variable.array.name
+                if array not in self._given:
+                    self._given[array] = self._starts(variable.array)
+                self._given[array][variable.index] = number
+                changed[array] = variable
+            else:
+                setter = getattr(self._fmu, f"set{self._access(variable.type)}")
+                self._call(f"setting {name}", setter, [variable.valueReference], [number])
+        for array, variable in changed.items():
+            setter = getattr(self._fmu, f"set{self._access(variable.type)}")
+            self._call(f"setting {array}", setter, [variable.valueReference], self._given[array])
 
     def get(self, name: str) -> float:
-        """Read a scalar variable."""
-        variable = self.variables[name]
-        getter = getattr(self._fmu, f"get{self._access(variable.type)}")
-        (value,) = self._call(f"reading {name}", getter, [variable.valueReference])
-        return float(value)
+        """Read a scalar variable or an element of an array."""
+        return self.get_values((name,))[name]
+
+    def get_values(self, names: Iterable[str]) -> dict[str, float]:
+        """Read scalars and elements of arrays by name; each array is read once."""
+        values: dict[str, float] = {}
+        read: dict[str, Any] = {}
+        for name in names:
+            variable = self.variables[name]
+            getter = getattr(self._fmu, f"get{self._access(variable.type)}")
+            if not isinstance(variable, ArrayElement):
+                (value,) = self._call(f"reading {name}", getter, [variable.valueReference])
+            else:
+                array = variable.array
+                if array.name not in read:
+                    size = len(array.elements)
+                    read[array.name] = self._call(f"reading {array.name}", getter, [variable.valueReference], size)
+                value = read[array.name][variable.index]
+            values[name] = float(value)
+        return values
 
     @abstractmethod
     def do_step(self, communication_step_size: float) -> None:
@@ -117,6 +152,11 @@ class PlantFmu(ABC):
         if self._fmu is not None:
             fmu, self._fmu = self._fmu, None
             fmu.freeInstance()
+
+    def _starts(self, array: FaceArray) -> list[Any]:
+        """Where the elements of an array are as long as nobody has set one: FMI lets no master ask before initialization."""
+        elements = [self.variables[name] for name in array.elements]
+        return [_as_typed(element, start_value(element)) for element in elements]
 
     def _make(self) -> Any:
         arguments = {
@@ -162,6 +202,14 @@ class CoSimulationFmu(PlantFmu):
         """Advance [s]."""
         self._call(f"the step at {self._time:g} s", self._fmu.doStep, self._time, communication_step_size)
         self._time += communication_step_size
+
+
+def _as_typed(variable: Any, value: float) -> Any:
+    if variable.type == "Boolean":
+        return value >= 0.5
+    if variable.type in _INTEGERS or variable.type == "Enumeration":
+        return math.floor(value + 0.5)
+    return float(value)
 
 
 def fmu_kinds(path: Path) -> set[str]:

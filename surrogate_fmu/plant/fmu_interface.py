@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
-from surrogate_fmu.face import Face
+from surrogate_fmu.face import Face, FaceArray
+from surrogate_fmu.plant.fmu_arrays import ARRAY_LIMIT, ArrayElement, array_of, arrays_of, by_element, size_of, with_elements
 from surrogate_fmu.plant.fmu_face import is_kept, read_face
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
 from surrogate_fmu.plant.settings import PlantSettings
@@ -39,6 +40,7 @@ class FmuInterface:
         communication_step_size: [s].
         left_out: what the FMU has and a surrogate of it has not, a sentence each.
         face: what it has besides what is modelled, as far as a system may be wired to it.
+        arrays: its inputs, outputs and parameters that are arrays, by name; their elements count as variables.
     """
 
     variables: tuple[Variable, ...]
@@ -47,14 +49,15 @@ class FmuInterface:
     communication_step_size: float
     left_out: tuple[str, ...]
     face: Face
+    arrays: Mapping[str, FaceArray] = field(default_factory=dict)
 
 
 def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuInterface:
     """Choose what is modelled.
 
     Args:
-        description: FMPy's model description.
-        settings: what the user says of it.
+        description: FMPy's model description, with the elements of arrays in the place of these.
+        settings: what the user says of it; the name of an array stands for all its elements.
         name: of the FMU, for messages.
 
     Raises:
@@ -62,6 +65,9 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
             is known.
     """
     known = {v.name: v for v in description.modelVariables}
+    arrays = arrays_of(description.modelVariables)
+    settings = _by_element(settings, arrays)
+    _check_sizes(description, settings, name)
     inputs = _choose(known, settings.inputs, ("input",), "input", name)
     outputs = [v for v in _choose(known, settings.outputs, ("output",), "output", name) if v.variability != "constant"]
     parameters = [_find(known, n, ("parameter", "structuralParameter"), "parameter", name) for n in settings.parameters]
@@ -82,6 +88,7 @@ def read_interface(description: Any, settings: PlantSettings, name: str) -> FmuI
         _step_size(description, settings, name),
         tuple(_left_out(description, modelled, face)),
         face,
+        arrays,
     )
 
 
@@ -89,6 +96,29 @@ def seed_parameter(variables: Mapping[str, Any]) -> str:
     """Name of the integer parameter that is called after a seed, of FMPy's variables by name; empty where there is none."""
     found = (v for v in variables.values() if v.causality == "parameter" and v.type in INTEGERS and _SEED.fullmatch(v.name))
     return next((str(variable.name) for variable in found), "")
+
+
+def _by_element(settings: PlantSettings, arrays: Mapping[str, FaceArray]) -> PlantSettings:
+    if not arrays:
+        return settings
+    return replace(
+        settings,
+        inputs=with_elements(settings.inputs, arrays),
+        outputs=with_elements(settings.outputs, arrays),
+        parameters=with_elements(settings.parameters, arrays),
+        values=by_element(settings.values, arrays),
+    )
+
+
+def _check_sizes(description: Any, settings: PlantSettings, fmu: str) -> None:
+    """Refuse to set or to vary what is the size of an array."""
+    for variable in description.modelVariables:
+        for size in variable.sized_by if isinstance(variable, ArrayElement) else ():
+            if size in settings.values or size in settings.parameters:
+                raise ConfigError(
+                    f"{fmu}: {size!r} is a size of the array {variable.array.name!r}, and arrays are recorded with the sizes that "
+                    f"they start with; leave it out, or export the FMU with another start value of {size!r}"
+                )
 
 
 def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str, ...], kind: str, fmu: str) -> list[Any]:
@@ -104,10 +134,10 @@ def _choose(known: dict[str, Any], names: Sequence[str], causalities: tuple[str,
 def _find(known: Mapping[str, Any], name: str, causalities: tuple[str, ...], kind: str, fmu: str) -> Any:
     there = [v.name for v in known.values() if v.causality in causalities and v.type in NUMERIC]
     if name not in there:
-        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
-        raise ConfigError(f"{fmu} has no numeric {kind} {name!r}; it has {', '.join(there[:_SHOWN]) or 'none'}{more}")
-    if known[name].dimensions:
-        raise ConfigError(f"{fmu}: {name!r} is an array; recordings are of scalars, leave it out")
+        shown = _shown([known[n] for n in there])
+        raise ConfigError(f"{fmu} has no numeric {kind} {name!r}; it has {_names(shown) or 'none'}")
+    if known[name].dimensions and known[name].alias is None:
+        raise ConfigError(f"{fmu}: {name!r} is {_why_not(known[name])}; leave it out, or export the FMU with smaller ones")
     if known[name].alias is not None:
         raise ConfigError(f"{fmu}: {name!r} is another name of {known[name].alias.name!r}; name that one")
     return known[name]
@@ -135,7 +165,7 @@ def _step_size(description: Any, settings: PlantSettings, name: str) -> float:
 
 
 def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
-    sentences = []
+    sentences: dict[str, None] = {}  # of an array one
     there = {*modelled, *face.order}
     for variable in description.modelVariables:
         if variable.name in there or variable.alias is not None or variable.causality not in ("input", "output", "parameter"):
@@ -143,13 +173,27 @@ def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
         why = (
             "is no number"
             if variable.type not in NUMERIC
-            else "is an array"
+            else f"is {_why_not(variable)}"
             if variable.dimensions
             else "is described in a way that cannot be"
             if is_kept(variable)
             else "was not chosen"
         )
-        sentences.append(f"{variable.causality} {variable.name} {why}")
+        array = array_of(variable)
+        sentences[f"{variable.causality} {variable.name if array is None else array.name} {why}"] = None
+    return [*sentences, *_changed(description, modelled, face), *_lacking(description)]
+
+
+def _changed(description: Any, modelled: set[str], face: Face) -> list[str]:
+    """What the surrogate has otherwise than the plant."""
+    sentences = []
+    still = [
+        v.name
+        for v in description.modelVariables
+        if v.name in face.order and v.name not in modelled and v.causality == "output" and v.variability != "constant"
+    ]
+    if still:
+        sentences.append(f"elements of outputs that were not chosen: {_names(still)}; they stay where they start")
     for causality, what in _INNER.items():
         count = sum(v.causality == causality for v in description.modelVariables)
         if count:
@@ -162,7 +206,7 @@ def _left_out(description: Any, modelled: set[str], face: Face) -> list[str]:
     ]
     if started:
         sentences.append(f"outputs whose start value is set: {_names(started)}; the surrogate calculates it")
-    return sentences + _lacking(description)
+    return sentences
 
 
 def _lacking(description: Any) -> list[str]:
@@ -176,6 +220,18 @@ def _lacking(description: Any) -> list[str]:
     if any(variable.type == "Clock" for variable in description.modelVariables):
         sentences.append("the plant has clocks")
     return sentences
+
+
+def _why_not(array: Any) -> str:
+    if size_of(array) > ARRAY_LIMIT:
+        return f"an array of {size_of(array)} elements, more than the {ARRAY_LIMIT} that can be columns of a recording"
+    return "an array without elements"
+
+
+def _shown(variables: Sequence[Any]) -> list[str]:
+    """Their names, an array by its own."""
+    arrays = [(v, array_of(v)) for v in variables]
+    return list(dict.fromkeys(v.name if array is None else array.name for v, array in arrays))
 
 
 def _names(names: Sequence[str]) -> str:

@@ -62,8 +62,7 @@ class FmuPlant:
             PlantError: the FMU refuses; the message has what it logged.
         """
         self._fmu.instantiate()
-        for name, value in {**self.interface.held, **parameters}.items():
-            self._fmu.set(name, value)
+        self._fmu.set_values({**self.interface.held, **parameters})
         if self.interface.seed:
             self._fmu.set(self.interface.seed, seed % _SEED_MAX)
         self._fmu.initialize()
@@ -75,8 +74,7 @@ class FmuPlant:
         Raises:
             PlantError: the FMU refuses; the message has what it logged.
         """
-        for name, value in inputs.items():
-            self._fmu.set(name, value)
+        self._fmu.set_values(inputs)
         self._fmu.do_step(communication_step_size)
         return self._read()
 
@@ -85,4 +83,4 @@ class FmuPlant:
         self._fmu.free()
 
     def _read(self) -> dict[str, float]:
-        return {name: self._fmu.get(name) for name in self._outputs}
+        return self._fmu.get_values(self._outputs)

@@ -12,13 +12,14 @@ INTEGERS = {"Integer", "Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "I
 NUMERIC = {"Real", "Float32", "Float64", "Boolean", "Enumeration"} | INTEGERS
 
 
-def read_variable(variable: Any, units: Sequence[Any], fmu: str) -> Variable:
-    """The variable as it is modelled.
+def read_variable(variable: Any, units: Sequence[Any], fmu: str, stays: bool = False) -> Variable:
+    """The variable as it is modelled. Of an array the first element has the value reference, the others have none.
 
     Args:
         variable: of FMPy's model description.
         units: of FMPy's model description.
         fmu: name of the FMU, for messages.
+        stays: whether an output counts as a constant, at its start value or at 0.
 
     Raises:
         ConfigError: the description contradicts itself.
@@ -31,8 +32,8 @@ def read_variable(variable: Any, units: Sequence[Any], fmu: str) -> Variable:
         low = high = None
     items = tuple(EnumerationItem(i.name, int(i.value), i.description or "") for i in declared.items) if declared else ()
     unit, display_unit, plant_unit = read_unit(variable, units) if kind is VariableType.REAL else ("1", None, None)
-    constant = variable.variability == "constant"
-    start = _start(variable) if causality is not Causality.OUTPUT or constant else None
+    constant = stays or variable.variability == "constant"
+    start = start_value(variable) if causality is not Causality.OUTPUT or constant else None
     if kind is VariableType.ENUMERATION and not items:
         raise ConfigError(f"{fmu}: the enumeration {variable.name!r} has no type with items; export the FMU again")
     if kind is VariableType.ENUMERATION and start is not None and start not in {item.value for item in items}:
@@ -48,8 +49,8 @@ def read_variable(variable: Any, units: Sequence[Any], fmu: str) -> Variable:
             max=None if kind is VariableType.BOOLEAN else high,
             nominal=nominal if kind is VariableType.REAL else None,
             display_unit=display_unit,
-            variability=_variability(variable, causality, kind),
-            value_reference=variable.valueReference,
+            variability=_variability(variable, causality, kind, constant),
+            value_reference=variable.valueReference if getattr(variable, "index", 0) == 0 else None,
             type=kind,
             items=items if kind is VariableType.ENUMERATION else (),
             type_name=declared.name if kind is VariableType.ENUMERATION else None,
@@ -67,9 +68,9 @@ def _type_of(variable: Any) -> VariableType:
     return {"Boolean": VariableType.BOOLEAN, "Enumeration": VariableType.ENUMERATION}.get(variable.type, VariableType.REAL)
 
 
-def _variability(variable: Any, causality: Causality, kind: VariableType) -> Variability:
+def _variability(variable: Any, causality: Causality, kind: VariableType, constant: bool) -> Variability:
     """That of the FMU where a surrogate can have it: what is modelled of a parameter is fixed during a run."""
-    if variable.variability == "constant" and causality is Causality.OUTPUT:
+    if constant and causality is Causality.OUTPUT:
         return Variability.CONSTANT
     if causality is Causality.PARAMETER:
         return Variability.FIXED
@@ -82,7 +83,8 @@ def _declared(variable: Any, attribute: str) -> Any:
     return getattr(variable.declaredType, attribute, None) if value in (None, False) else value
 
 
-def _start(variable: Any) -> float:
+def start_value(variable: Any) -> float:
+    """Where a variable starts, as a number; 0 where the FMU says none."""
     text = str(variable.start or "0").split()[0]
     return _number(text) or 0.0
 

@@ -71,6 +71,7 @@ class SystemMaster:
         self._folder = tempfile.TemporaryDirectory(prefix="surrogate_fmu_system_")
         try:
             self._load()
+            self._check_arrays()
             self._wires = self._resolve()
         except BaseException:
             self._folder.cleanup()
@@ -171,6 +172,18 @@ class SystemMaster:
                 path.parent.mkdir()
                 path.write_bytes(archive.read(component.member))
                 self._fmus[component.path] = CoSimulationFmu(path)
+
+    def _check_arrays(self) -> None:
+        """Refuse to connect and to set arrays as a whole: SSP 1.0 has scalars, and elements of arrays are some by their names."""
+        used = [("connects", place) for c in self.structure.connections for place in (c.start, c.end)]
+        used += [("sets", (c.path, name)) for c in self.structure.components.values() for name in c.parameters]
+        for does, (path, name) in used:
+            array = self._fmus[path].arrays.get(name) if path in self._fmus else None
+            if array is not None:
+                raise ConfigError(
+                    f"the system {does} {name!r} of {path!r}, an array of {len(array.elements)} elements; this master knows the "
+                    f"scalars of SSP 1.0, so let the system take the elements, {array.elements[0]!r} to {array.elements[-1]!r}"
+                )
 
     def _set_values(self, path: str) -> dict[str, float]:
         values = {}

@@ -1,6 +1,7 @@
 """Another FMU in the place of a component of an SSP archive; nothing else changes."""
 
 import html
+import io
 import posixpath
 import re
 import zipfile
@@ -10,7 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from surrogate_fmu.errors import BundleError, ConfigError
+from surrogate_fmu.face import FaceArray
 from surrogate_fmu.manifest import Manifest
+from surrogate_fmu.plant.fmu_arrays import array_of, arrays_of, in_elements
 from surrogate_fmu.ssp.parameter import parameter_value
 from surrogate_fmu.ssp.structure import Component, Structure, read_structure
 
@@ -96,8 +99,11 @@ def check_fit(structure: Structure, component: Component, fmu: Path) -> list[str
     Raises:
         ConfigError: it has not; the message names what.
     """
-    description = _describe(fmu)
-    variables = {v.name: v for v in description.modelVariables}
+    listed = _variables_of(fmu)
+    arrays = arrays_of(listed)
+    # A system may be wired to an array by its name, although SSP 1.0 has no word for that.
+    variables = {v.name: v for v in listed} | {a.name: next(v for v in listed if array_of(v) is a) for a in arrays.values()}
+    replaced = _arrays_before(structure, component)
     connected = structure.connected(component)
     problems, warnings = [], []
     for name in sorted({*component.connectors, *connected, *component.parameters}):
@@ -115,10 +121,14 @@ def check_fit(structure: Structure, component: Component, fmu: Path) -> list[str
             problems.append(f"{name!r} as {connector.kind} (there it is {variable.causality})")
         elif connector.type in _FAMILIES and variable.type not in _FAMILIES[connector.type]:
             problems.append(f"{name!r} as {connector.type} (there it is {variable.type})")
+        elif name in arrays and name in replaced and arrays[name].shape != replaced[name].shape:
+            sizes = [" x ".join(map(str, array.shape)) for array in (replaced[name], arrays[name])]
+            problems.append(f"{name!r} with {sizes[0]} elements (there they are {sizes[1]})")
         elif connector.unit and variable.unit and connector.unit != variable.unit:
             warnings.append(f"{name!r} is in {connector.unit} in the system and in {variable.unit} in {fmu.name}")
     if problems:
-        has = [v.name for v in description.modelVariables if v.causality in ("input", "output", "parameter")]
+        wirable = [v for v in listed if v.causality in ("input", "output", "parameter")]
+        has = list(dict.fromkeys(v.name if (array := array_of(v)) is None else array.name for v in wirable))
         more = f" and {len(has) - _SHOWN} more" if len(has) > _SHOWN else ""
         raise ConfigError(
             f"{fmu.name} does not fit {component.path!r}: it lacks {'; '.join(problems[:_SHOWN])}. It has {', '.join(has[:_SHOWN])}"
@@ -156,15 +166,31 @@ def _set_elsewhere(component: Component, fmu: Path, variables: dict[str, Any]) -
     return sentences
 
 
-def _describe(fmu: Path) -> Any:
+def _variables_of(fmu: Path) -> list[Any]:
+    """FMPy's variables, with the elements of arrays in the place of these."""
     from fmpy import read_model_description
 
     if not fmu.is_file():
         raise ConfigError(f"there is no FMU at {fmu}; make one with: surrogate-fmu distill, or build")
     try:
-        return read_model_description(str(fmu), validate=False)
+        variables = read_model_description(str(fmu), validate=False).modelVariables
     except Exception as error:
         raise ConfigError(f"{fmu} is no FMU that can be read ({error})") from error
+    return in_elements(variables, fmu.name)
+
+
+def _arrays_before(structure: Structure, component: Component) -> dict[str, FaceArray]:
+    """The arrays of the FMU that is to be replaced; none where the archive has no FMU there that can be read."""
+    from fmpy import read_model_description
+
+    if component.member is None:
+        return {}
+    with zipfile.ZipFile(structure.path) as archive:
+        content = io.BytesIO(archive.read(component.member))
+    try:
+        return arrays_of(in_elements(read_model_description(content, validate=False).modelVariables, component.member))
+    except Exception:  # whatever it is, another one takes its place
+        return {}
 
 
 def _free_name(wanted: str, members: dict[str, bytes], content: bytes) -> str:

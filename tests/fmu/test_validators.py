@@ -1,5 +1,6 @@
 """Every kind of FMU that is built, before the validators of others: FMPy's, fmutool's, and the schemas of the standard."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,8 @@ from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu, build_remote_fmu
 from surrogate_fmu.fmu.config import BuildConfig, FmiVersion
 from surrogate_fmu.fmu.native.build import build_native_fmu
+from tests.face.rods import SOME, rod_bundle
+from tests.plant.rod import ROD
 
 Build = Callable[[Bundle, Bundle, Path, FmiVersion], Path]
 TARGET = "127.0.0.1:50051"  # nothing needs to serve there: no validator instantiates
@@ -55,6 +58,11 @@ def plant(toy: Bundle, field: Bundle, path: Path, fmi: FmiVersion) -> Path:
     return build_plant_fmu("lag.py:Lag", path.parent, path)
 
 
+def rod(path: Path) -> Bundle:
+    """Of a plant with arrays, whose elements are modelled in part; without the other name that FMPy misses in the structure."""
+    return rod_bundle(path.parent, SOME, re.sub("<Alias[^>]*/>", "", ROD))
+
+
 BUILDS: dict[str, Build] = {
     "native": native(),
     "native-ensemble-latents": native(ensemble=3, quantiles=(0.05, 0.95), external_latents=True),
@@ -66,6 +74,9 @@ BUILDS: dict[str, Build] = {
     "remote": lambda toy, field, path, fmi: build_remote_fmu(toy, TARGET, path, fmi=fmi),
     "remote-arrays": lambda toy, field, path, fmi: build_remote_fmu(field, TARGET, path, fmi=fmi),
     "plant": plant,
+    "native-rod": lambda toy, field, path, fmi: build_native_fmu(rod(path), path, BuildConfig(fmi=fmi, ensemble=3)),
+    "python-rod": lambda toy, field, path, fmi: build_python_fmu(rod(path), path, fmi=fmi),
+    "remote-rod": lambda toy, field, path, fmi: build_remote_fmu(rod(path), TARGET, path, fmi=fmi),
 }
 SCHEMAS = Path(fmpy.__file__).with_name("schema")
 

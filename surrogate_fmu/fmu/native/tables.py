@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import BuildConfig
@@ -49,14 +50,18 @@ def surrogate_source(
         time: name and value reference of the independent variable, where there is one.
         token: FMI 2.0's GUID, FMI 3.0's instantiation token.
     """
-    rows, items = [], []
+    rows, items, parts = [], [], list[str]()
     for scalar in answering(scalars):
         values = gapped_items(scalar)
         listed = f"items_{scalar.value_reference}" if values else "0"
         if values:
             numbers = ", ".join(f"INT64_C({value})" for value in values)
             items.append(f"static const int64_t {listed}[] = {{{numbers}}};")
-        rows.append((scalar.value_reference, _variable(scalar, time is not None, listed, len(values))))
+        elements = f"elements_{scalar.value_reference}" if scalar.elements else "0"
+        if scalar.elements:
+            shared = [replace(element, value_reference=scalar.value_reference) for element in scalar.elements]
+            parts += _array("sf_variable", elements, [_variable(part, time is not None, listed, len(values)) for part in shared])
+        rows.append((scalar.value_reference, _variable(scalar, time is not None, listed, len(values), elements)))
     if time is not None:
         name, reference = time
         rows.append((reference, _row(reference, "SF_REAL", "SF_INDEPENDENT", "SF_TIME", 0, 1, name, "s", None, None)))
@@ -77,6 +82,7 @@ def surrogate_source(
         *_array("double", "kept_start", kept),
         *_array("double", "kept_recorded", recorded),
         *items,
+        *parts,
         *_array("double", "quantiles", quantiles),
         *_array("sf_variable", "variables", [row for _, row in sorted(rows)]),
         "const sf_surrogate sf_surrogate_data = {",
@@ -103,7 +109,7 @@ def surrogate_source(
     return "\n".join(lines) + "\n"
 
 
-def _variable(scalar: Scalar, third: bool, items: str, item_count: int) -> str:
+def _variable(scalar: Scalar, third: bool, items: str, item_count: int, elements: str = "0") -> str:
     if scalar.role is not None:
         role = _ROLES[scalar.role]
     else:
@@ -125,6 +131,7 @@ def _variable(scalar: Scalar, third: bool, items: str, item_count: int) -> str:
         items,
         item_count,
         str(scalar.start) if scalar.kind is Kind.STRING else "",
+        elements,
     )
 
 
@@ -142,10 +149,11 @@ def _row(
     items: str = "0",
     item_count: int = 0,
     text: str = "",
+    elements: str = "0",
 ) -> str:
     limits = f"{_number(-sys.float_info.max if low is None else low)}, {_number(sys.float_info.max if high is None else high)}"
     head = f"{reference}u, {kind}, {causality}, {role}, {offset}, {size}, {_text(name)}, {_text(unit)}"
-    return f"{{{head}, {limits}, {items}, {item_count}, {_text(text)}}}"
+    return f"{{{head}, {limits}, {items}, {item_count}, {_text(text)}, {elements}}}"
 
 
 def _ranges(prefix: str, manifest: Manifest, variables: Sequence[Variable]) -> list[str]:

@@ -5,7 +5,8 @@ references but 0, 1, 2, ...; the library calls the methods below with the refere
 """
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -34,7 +35,6 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
         f"logStatus{status.name.capitalize()}": status.name for status in Fmi3Status if status is not Fmi3Status.ok
     }
 
-    _elements: ClassVar[dict[int, list[int]]] = {}  # references of the elements by that of their array
     _types: ClassVar[dict[int, str]] = {}  # of whole numbers that are no Int64, by reference
 
     @classmethod
@@ -43,6 +43,7 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
     ) -> tuple[Scalar, ...]:
         """The variables of the model description, elements of arrays one by one."""
         scalars: list[Scalar] = []
+        elements: dict[int, list[int]] = {}
         next_reference = _FIRST_ELEMENT
         seed_max = LONG_MAX - (members - 1)
         for variable in surrogate_interface(manifest, external_latents, statistics, True, seed_max):
@@ -53,27 +54,22 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
                 continue
             references = list(range(next_reference, next_reference + variable.size))
             next_reference += variable.size
-            cls._elements[variable.value_reference] = references
-            scalars += [
-                replace(variable, shape=(), value_reference=reference, offset=variable.offset + place)
-                for place, reference in enumerate(references)
+            elements[variable.value_reference] = references
+            parts = variable.elements or [
+                replace(variable, shape=(), offset=variable.offset + place) for place in range(variable.size)
             ]
+            scalars += [replace(part, value_reference=reference) for part, reference in zip(parts, references, strict=True)]
+        cls.array_elements = elements  # there is one FMU for a copy of this class
         return tuple(scalars)
 
     def get_float64(self: Any, vrs: list[int]) -> list[float]:
         """Elements of the variables, one behind the other; NaN for a reference that is none."""
-        values: list[float] = self.get_real(self._expanded(vrs))
+        values: list[float] = self.get_real(vrs)
         return values
 
     def set_float64(self: Any, vrs: list[int], values: list[float]) -> None:
         """Take those elements that are finite and inside min to max."""
-        references = self._expanded(vrs)
-        if len(references) == len(values):
-            self.set_real(references, values)
-            return
-        error = InputError(f"fmi3SetFloat64 was given {len(values)} values for {len(references)} elements; give all of them")
-        self._table.refusals.update(dict.fromkeys(references, error))
-        self._log_error(error)
+        self.set_real(vrs, values)
 
     def get_int64(self: Any, vrs: list[int]) -> list[int]:
         """Integers and enumerations; 0 for a reference that is none."""
@@ -104,14 +100,20 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
         wrong = self._of_another_type(vrs, kind)
         good: list[int] = self.get_integer([vr for vr in vrs if vr not in wrong])
         values = iter(good)
-        return [0 if vr in wrong else next(values) for vr in vrs]
+        return [0 if vr in wrong else next(values) for vr in vrs for _ in self.array_elements.get(vr, (vr,))]
 
     def _set_whole(self: Any, vrs: list[int], values: list[int], kind: str) -> None:
         vrs = unsigned(vrs)
         wrong = self._of_another_type(vrs, kind)
         self._table.refusals.update(wrong)
-        pairs = [(vr, value) for vr, value in zip(vrs, values, strict=True) if vr not in wrong]
-        self.set_integer([vr for vr, _ in pairs], [value for _, value in pairs])
+        sizes = [len(self.array_elements.get(vr, (vr,))) for vr in vrs]
+        if wrong and sum(sizes) == len(values):
+            parts = iter(values)
+            values = [
+                value for vr, size in zip(vrs, sizes, strict=True) for value in itertools.islice(parts, size) if vr not in wrong
+            ]
+            vrs = [vr for vr in vrs if vr not in wrong]
+        self.set_integer(vrs, values)
 
     def _of_another_type(self: Any, vrs: list[int], kind: str) -> dict[int, InputError]:
         wrong = {}
@@ -123,7 +125,3 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
                 )
                 self._log_error(wrong[vr])
         return wrong
-
-    def _expanded(self, vrs: Sequence[int]) -> list[int]:
-        elements = self._elements
-        return [reference for vr in unsigned(vrs) for reference in elements.get(vr, (vr,))]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError
+from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError
 from surrogate_fmu.fmu.python.refusal import fatal_refusal, message_of, text_for
 from surrogate_fmu.fmu.python.variable_table import VariableTable
 from surrogate_fmu.fmu.scalar import Kind, Scalar
@@ -59,8 +59,10 @@ class Slave(abc.ABC):
         resources: folder of the FMU's resources.
         log_queue: messages that the library is yet to deliver.
         log: puts a message with a status there.
+        array_elements: references of the elements by that of their array, in FMI 3.0; no master can name these.
     """
 
+    array_elements: ClassVar[Mapping[int, Sequence[int]]] = {}
     token: ClassVar[str]
     prefix: ClassVar[str]
     start_time: ClassVar[float | None]
@@ -180,25 +182,25 @@ class Slave(abc.ABC):
 
     def set_real(self, vrs: list[int], values: list[float]) -> None:
         """Take those values that are finite and inside min to max."""
-        self._set(self._table.set_numbers(Kind.REAL, self._inside(Kind.REAL, vrs), values, self._state in BEFORE_RUN))
+        self._set(Kind.REAL, vrs, values)
 
     def set_integer(self, vrs: list[int], values: list[int]) -> None:
         """Take those integers and enumerations that are inside min to max."""
-        self._set(self._table.set_numbers(Kind.INTEGER, self._inside(Kind.INTEGER, vrs), values, self._state in BEFORE_RUN))
+        self._set(Kind.INTEGER, vrs, values)
 
     def set_boolean(self, vrs: list[int], values: list[bool]) -> None:
         """Take those values that can be set."""
-        self._set(self._table.set_numbers(Kind.BOOLEAN, self._inside(Kind.BOOLEAN, vrs), values, self._state in BEFORE_RUN))
+        self._set(Kind.BOOLEAN, vrs, values)
 
     def set_string(self, vrs: list[int], values: list[str]) -> None:
         """Take strings of parameters before the run."""
-        self._set(self._table.set_strings(self._inside(Kind.STRING, vrs), values, self._state in BEFORE_RUN))
+        self._set(Kind.STRING, vrs, values)
 
     def _inside(self, kind: Kind, vrs: list[int]) -> list[int]:
-        shift = self._shifts[kind]
+        shift, elements = self._shifts[kind], self.array_elements
         if shift or (vrs and min(vrs) < 0):
-            return [reference + shift for reference in unsigned(vrs)]
-        return vrs
+            vrs = [reference + shift for reference in unsigned(vrs)]
+        return [element for vr in vrs for element in elements.get(vr, (vr,))] if elements else vrs
 
     def _get(self, kind: Kind, vrs: list[int]) -> list[Any]:
         vrs = self._inside(kind, vrs)
@@ -209,10 +211,21 @@ class Slave(abc.ABC):
             self._log_error(error)
         return values
 
-    def _set(self, errors: Sequence[SessionError]) -> None:
-        for error in errors:
-            self._log_error(error)
-        if self._state in BEFORE_RUN:
+    def _set(self, kind: Kind, vrs: list[int], values: Sequence[Any]) -> None:
+        references, before_run = self._inside(kind, vrs), self._state in BEFORE_RUN
+        if len(references) != len(values):
+            error = InputError(
+                f"{self.prefix}Set was given {len(values)} values for variables with {len(references)} elements; give all of them"
+            )
+            self._table.refusals.update(dict.fromkeys(references, error))
+            errors: Sequence[SessionError] = [error]
+        elif kind is Kind.STRING:
+            errors = self._table.set_strings(references, values, before_run)
+        else:
+            errors = self._table.set_numbers(kind, references, values, before_run)
+        for each in errors:
+            self._log_error(each)
+        if before_run:
             self._outputs_are_stale = True
 
     def _take_outputs(self, outputs: Mapping[str, Any]) -> None:

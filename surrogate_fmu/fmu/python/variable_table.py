@@ -105,15 +105,19 @@ class VariableTable:
         return errors
 
     def raise_refusal(self) -> None:
-        """Raise the first write that was refused and not made good; one that never can be is forgotten with that.
+        """Raise the first write that was refused and not made good; those that never can be are forgotten with that.
 
         Raises:
             InputError, CallOrderError: there is one.
         """
-        for vr, error in self.refusals.items():
-            if vr not in self._scalars or vr in self._outputs:
-                del self.refusals[vr]
-            raise error
+        if not self.refusals:
+            return
+        error = next(iter(self.refusals.values()))
+        self.refusals = {vr: kept for vr, kept in self.refusals.items() if vr in self._limits or self._is_text(vr)}
+        raise error
+
+    def _is_text(self, vr: int) -> bool:
+        return vr in self._scalars and self._scalars[vr].kind is Kind.STRING
 
     def changed_inputs(self) -> dict[str, Any]:
         """Variables of the model among those that have changed: a float, or an array (shape)."""

@@ -5,7 +5,7 @@ import json
 import keyword
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from surrogate_fmu.errors import BuildError
@@ -17,6 +17,7 @@ from surrogate_fmu.fmu.tap.description import tap_description
 from surrogate_fmu.fmu.tap.fit import check_partner
 from surrogate_fmu.fmu.tap.plan import PLAN_FILE, PLANT_FOLDER, SURROGATE_FOLDER, Mode, TapConfig, TapPlan
 from surrogate_fmu.fmu.vendoring import import_closure
+from surrogate_fmu.plant.fmu_arrays import by_element
 from surrogate_fmu.plant.fmu_instance import CoSimulationFmu
 from surrogate_fmu.plant.fmu_interface import find_seed
 from surrogate_fmu.plant.fmu_variable import NUMERIC, read_variable
@@ -28,7 +29,7 @@ _SLAVE = "fmu.tap.slave"
 _LOGGED = ("input", "output", "parameter", "structuralParameter")
 _TYPES = {
     FmiVersion.V2: {"Real", "Integer", "Enumeration", "Boolean", "String"},
-    FmiVersion.V3: {"Float64", "Int32", "Int64", "Enumeration", "Boolean", "String"},  # what PythonFMU3 passes on
+    FmiVersion.V3: {"Float64", "Int32", "Int64", "UInt64", "Enumeration", "Boolean", "String"},  # what PythonFMU3 passes on
 }
 
 
@@ -58,7 +59,7 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     Args:
         plant: FMU for co-simulation, FMI 2.0 or 3.0; the tap is of the same version.
         path: of the tap.
-        config: who runs and who leads.
+        config: who runs and who leads; a limit of an array is that of each of its elements.
         surrogate: FMU of either version; for the modes shadow and guarded.
 
     Raises:
@@ -76,6 +77,8 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     tapped = CoSimulationFmu(plant)
     fmi = _version(tapped)
     _check_types(tapped, fmi)
+    arrays = tapped.arrays
+    config = replace(config, spread=by_element(config.spread, arrays), agree=by_element(config.agree, arrays))
     warnings: list[str] = []
     can_save = bool(tapped.description.coSimulation.canGetAndSetFMUstate)
     if surrogate is not None:
@@ -86,7 +89,7 @@ def build_tap_fmu(plant: Path, path: Path, config: TapConfig, surrogate: Path | 
     variables = tuple(
         read_variable(v, tapped.description.unitDefinitions, tapped.name)
         for v in tapped.description.modelVariables
-        if v.causality in _LOGGED and v.type in NUMERIC and not v.dimensions
+        if v.causality in _LOGGED and v.type in NUMERIC and not v.dimensions and v.alias is None
     )
     seed = find_seed(tapped.variables, PlantSettings(), tapped.name)
     plan = TapPlan(tapped.name, config, variables, seed, "" if surrogate is None else surrogate.name)
@@ -134,6 +137,3 @@ def _check_types(plant: CoSimulationFmu, fmi: FmiVersion) -> None:
         raise BuildError(
             f"{plant.name} has variables of type {', '.join(others)}, which a tap of FMI {fmi} cannot pass on; export it without"
         )
-    sized = [v.name for v in plant.variables.values() if any(d.start is None for d in v.dimensions)]
-    if sized:
-        raise BuildError(f"{plant.name} has arrays whose size is a parameter ({', '.join(sized[:5])}), which a tap cannot pass on")

@@ -29,14 +29,9 @@ def check_partner(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Ta
     """
     has = surrogate.variables
     shared = shared_names(plant.variables, has)
-    arrays = [v.name for v in plant.variables.values() if v.dimensions]
-    if arrays:
-        raise BuildError(
-            f"{plant.name} has arrays ({_listed(arrays)}), which no surrogate stands in for here; tap it with --mode record"
-        )
     problems = []
     for variable in plant.variables.values():
-        if variable.causality in ("input", "output") and variable.type in NUMERIC:
+        if variable.causality in ("input", "output") and variable.type in NUMERIC and variable.alias is None:
             problems += _problems(variable, has[variable.name] if variable.name in shared else None)
     if problems:
         raise BuildError(
@@ -82,7 +77,7 @@ def _check_guard(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: Tap
 
 def _warnings(variables: Mapping[str, Any], shared: Collection[str], name: str, config: TapConfig) -> list[str]:
     warnings = []
-    without = [v.name for v in variables.values() if v.causality in _SETTABLE and v.name not in shared]
+    without = [v.name for v in variables.values() if v.causality in _SETTABLE and v.name not in shared and v.alias is None]
     if without:
         leads = (
             ": where one is set to another value than its start, the solver leads all the run"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from surrogate_fmu.fmu.instance import FmuInstance, Message, sizes_of
 from surrogate_fmu.fmu.tap.guard import Outputs
 from surrogate_fmu.fmu.unpacked import UnpackedFmu
+from surrogate_fmu.plant.fmu_arrays import in_elements
 
 STRING, BOOLEAN = "String", "Boolean"
 REALS = ("Real", "Float64")
@@ -16,14 +17,15 @@ _unpacked: dict[Path, UnpackedFmu] = {}  # the files of a tap stay as long as th
 
 
 class Place(NamedTuple):
-    """Where a variable is: the type that FMI functions are called after, and the value reference."""
+    """Where a scalar is: the type that FMI functions are called after, value reference, and place in an array, row-major."""
 
     type: str
     reference: int
+    element: int = 0
 
 
 class Write(NamedTuple):
-    """One call that sets values."""
+    """One call that sets values; those of the elements of an array one behind the other."""
 
     type: str
     references: tuple[int, ...]
@@ -54,7 +56,7 @@ class InnerFmu:
 
     Attributes:
         description: FMPy's model description.
-        variables: FMPy's variables by name.
+        variables: FMPy's variables by name, with the elements of arrays in the place of these.
 
     Raises:
         SurrogateError: it cannot be instantiated; the methods raise it when the FMU refuses.
@@ -66,9 +68,11 @@ class InnerFmu:
         if folder not in _unpacked:
             _unpacked[folder] = UnpackedFmu(folder)
         self.description: Any = _unpacked[folder].description
-        self.variables = {variable.name: variable for variable in self.description.modelVariables}
+        listed = in_elements(self.description.modelVariables, self.description.modelName)
+        self.variables = {variable.name: variable for variable in listed}
         self._third = str(self.description.fmiVersion).startswith("3")
         self._sizes = sizes_of(self.description) if self._third else {}
+        self._has_arrays = any(size > 1 for size in self._sizes.values())
         self._instance = FmuInstance(_unpacked[folder], instance, messages_refuse, on_message)
         self._fmu, self._call = self._instance.fmu, self._instance.call
 
@@ -104,20 +108,25 @@ class InnerFmu:
         """Where a variable is."""
         variable = self.variables[name]
         kind = ("Int64" if self._third else "Integer") if variable.type == "Enumeration" else variable.type
-        return Place(kind, variable.valueReference)
+        return Place(kind, variable.valueReference, getattr(variable, "index", 0))
+
+    def size(self, reference: int) -> int:
+        """Elements of a variable; 1 for a scalar."""
+        return self._sizes.get(reference, 1)
 
     def count(self, references: Sequence[int]) -> int:
-        """Elements of some variables; an array has several."""
-        return sum(self._sizes.get(reference, 1) for reference in references) if self._third else len(references)
+        """Elements of some variables together."""
+        return sum(map(self.size, references)) if self._has_arrays else len(references)
+
+    def places(self, kind: str, references: Sequence[int]) -> list[Place]:
+        """The scalars that the values of a call are of, in their order."""
+        if not self._has_arrays:
+            return [Place(kind, reference) for reference in references]
+        return [Place(kind, reference, element) for reference in references for element in range(self.size(reference))]
 
     def scalars(self, write: Write) -> Iterator[tuple[Place, Any]]:
-        """The scalars among what a call sets, with their values."""
-        position = 0
-        for reference in write.references:
-            size = self._sizes.get(reference, 1)
-            if size == 1 and position < len(write.values):
-                yield Place(write.type, reference), write.values[position]
-            position += size
+        """The scalars that a call sets, with their values."""
+        return zip(self.places(write.type, write.references), write.values, strict=True)
 
     def get(self, kind: str, references: Sequence[int]) -> list[Any]:
         """Values of a type; elements of an array one behind the other."""
@@ -144,12 +153,13 @@ class Columns:
         self._fmu = fmu
         self.names = tuple(names)
         self.places = tuple(fmu.place(name) for name in self.names)
-        grouped: dict[str, tuple[list[int], list[int]]] = {}
+        columns: dict[Place, list[int]] = {}
         for column, place in enumerate(self.places):
-            references, columns = grouped.setdefault(place.type, ([], []))
-            references.append(place.reference)
-            columns.append(column)
-        self._grouped = grouped
+            columns.setdefault(place, []).append(column)
+        kinds = dict.fromkeys(place.type for place in self.places)
+        references = {kind: list(dict.fromkeys(p.reference for p in self.places if p.type == kind)) for kind in kinds}
+        # For each type what is read, and the columns that each of its values goes into.
+        self._grouped = {kind: (read, [columns.get(p, []) for p in fmu.places(kind, read)]) for kind, read in references.items()}
 
     def read(self) -> Outputs:
         """Numbers in the order of the columns.
@@ -159,8 +169,9 @@ class Columns:
         """
         numbers = [math.nan] * len(self.places)
         for kind, (references, columns) in self._grouped.items():
-            for column, value in zip(columns, self._fmu.get(kind, references), strict=True):
-                numbers[column] = float(value)
+            for places, value in zip(columns, self._fmu.get(kind, references), strict=True):
+                for column in places:
+                    numbers[column] = float(value)
         return tuple(numbers)
 
 

@@ -1,7 +1,7 @@
 """The surrogate's FMU inside a tap: the plant's values by name, and why it cannot be trusted."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from surrogate_fmu.fmu.scalar import Role
 from surrogate_fmu.fmu.tap.guard import Outputs
 from surrogate_fmu.fmu.tap.inner import BOOLEAN, REALS, STRING, Columns, InnerFmu, Place, SavedState, Write
 from surrogate_fmu.fmu.tap.plan import TapPlan
+from surrogate_fmu.plant.fmu_arrays import array_of
 from surrogate_fmu.variables import Causality, with_causality
 
 _OWN = frozenset({Role.Z_MODE.value, Role.DOMAIN_POLICY.value, Role.DEVICE.value, Role.IN_DOMAIN.value, Role.DOMAIN_DISTANCE.value})
@@ -32,9 +33,10 @@ def shared_names(plant: Mapping[str, Any], surrogate: Mapping[str, Any]) -> froz
 
 
 class _Target(NamedTuple):
-    """Where a value of the plant goes in the surrogate; no place where it has none, and then what it must stay at."""
+    """Where a scalar of the plant goes in the surrogate; no place where it has none, and then what it must stay at."""
 
     name: str
+    whole: str  # the array that it is of, else its name
     place: Place | None
     start: Any
 
@@ -68,9 +70,12 @@ class TappedSurrogate(InnerFmu):
         self._targets: dict[Place, list[_Target]] = {}
         shared = shared_names(plant.variables, self.variables)
         for name, variable in plant.variables.items():
-            if variable.causality != "output":
+            if variable.causality != "output" and variable.alias is None:
                 found = self.place(name) if name in shared else None
-                self._targets.setdefault(plant.place(name), []).append(_Target(name, found, variable.start))
+                array = array_of(variable)
+                target = _Target(name, name if array is None else array.name, found, variable.start)
+                self._targets.setdefault(plant.place(name), []).append(target)
+        self._scalars_of = plant.scalars
         in_domain = own_name(self.variables, Role.IN_DOMAIN)
         self._in_domain = self.place(in_domain) if in_domain in self.variables else None
         self._spread = Columns(self, [f"{name}.std" for name in plan.config.spread])
@@ -97,9 +102,18 @@ class TappedSurrogate(InnerFmu):
         """Give on what the plant's variables are set to."""
         if self._lost:
             return
-        for reference, value in zip(write.references, write.values, strict=True):  # there are no arrays beside a surrogate
-            for target in self._targets.get(Place(write.type, reference), ()):
-                self._write_to(target, write.type, value)
+        arrays: dict[Place, dict[int, tuple[_Target, Any]]] = {}
+        for place, value in self._scalars_of(write):
+            for target in self._targets.get(place, ()):
+                if target.place is None:
+                    self._note_absent(target, write.type, value)
+                elif self.size(target.place.reference) == 1:
+                    self._write_to(target.place, target.name, [value], value)
+                else:
+                    whole = Place(target.place.type, target.place.reference)
+                    arrays.setdefault(whole, {})[target.place.element] = target, value
+        for whole, wanted in arrays.items():
+            self._write_array(whole, wanted)
 
     def do_step(self, communication_point: float, communication_step_size: float) -> Outputs | None:
         """Take a step [s]; outputs at its end, None when it is lost."""
@@ -128,24 +142,41 @@ class TappedSurrogate(InnerFmu):
     def _lose(self, reason: str) -> None:
         self._lost = self._doubt = reason
 
-    def _write_to(self, target: _Target, kind: str, value: Any) -> None:
-        if target.place is None:
-            if _is_start(value, target.start, kind):
-                self._refused.pop(target.name, None)
-            else:
-                self._refused[target.name] = f"{target.name!r} is set to {value}, and the surrogate has no such variable"
+    def _note_absent(self, target: _Target, kind: str, value: Any) -> None:
+        if _is_start(value, target.start, kind):
+            self._refused.pop(target.name, None)
+        else:
+            self._refused[target.name] = f"{target.name!r} is set to {value}, and the surrogate has no such variable"
+
+    def _write_array(self, whole: Place, wanted: Mapping[int, tuple[_Target, Any]]) -> None:
+        """Set elements of an array; those that are not set stay as they are."""
+        name = next(iter(wanted.values()))[0].whole
+        shown = [value for _, value in wanted.values()]
+        values: list[Any] = [None] * self.size(whole.reference)
+        try:
+            if len(wanted) < len(values):  # else it is not asked: not every FMU can be before initialization
+                values = self.get(whole.type, [whole.reference])
+        except SurrogateError as error:
+            self._lose(f"the surrogate does not tell {name!r}, of which {shown} is to be set: {error}")
             return
-        number = float(value) if target.place.type in REALS else value
+        for element, (_, value) in wanted.items():
+            values[element] = value
+        self._write_to(whole, name, values, shown)
+
+    def _write_to(self, place: Place, name: str, values: Sequence[Any], shown: Any) -> None:
+        if self._lost:
+            return
+        numbers = list(map(float, values)) if place.type in REALS else values
         try:
             try:
-                self.set(target.place.type, [target.place.reference], [number])
-                self._refused.pop(target.name, None)
+                self.set(place.type, [place.reference], numbers)
+                self._refused.pop(name, None)
             except SurrogateError as error:
-                self._refused[target.name] = f"the surrogate does not take {target.name!r} = {value}: {error}"
-                before = self.get(target.place.type, [target.place.reference])
-                self.set(target.place.type, [target.place.reference], before)  # takes back the refusal that it holds
+                self._refused[name] = f"the surrogate does not take {name!r} = {shown}: {error}"
+                before = self.get(place.type, [place.reference])
+                self.set(place.type, [place.reference], before)  # takes back the refusal that it holds
         except SurrogateError as error:
-            self._lose(f"the surrogate cannot go on after {target.name!r} = {value}: {error}")
+            self._lose(f"the surrogate cannot go on after {name!r} = {shown}: {error}")
 
     def _find_doubt(self, outputs: Outputs) -> str:
         if self._refused:

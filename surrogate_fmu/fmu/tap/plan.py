@@ -65,7 +65,7 @@ class TapPlan:
     Attributes:
         plant: name of its file.
         config: what the user chose.
-        variables: numeric scalars of the plant that are logged: inputs, parameters, outputs, in its order.
+        variables: numeric scalars and elements of arrays of the plant that are logged: inputs, parameters, outputs, in its order.
         seed: name of the parameter that takes the plant's seed; empty where there is none.
         surrogate: name of its file; empty without one.
     """

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import fmpy  # noqa: F401  (named here, so that a host without it is told so)
 
-from surrogate_fmu.errors import CallOrderError, SessionError, SnapshotError, SurrogateError
+from surrogate_fmu.errors import CallOrderError, InputError, SessionError, SnapshotError, SurrogateError
 from surrogate_fmu.fmu.instance import Message
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
@@ -28,6 +28,11 @@ from surrogate_fmu.schema import decode
 from surrogate_fmu.variables import Causality, with_causality
 
 _NEVER_SET = ("output", "independent", "calculatedParameter")
+
+
+def _whole(place: Place) -> Place:
+    """That of the variable that a scalar is of."""
+    return Place(place.type, place.reference)
 
 
 class _SavedTap(NamedTuple):
@@ -91,7 +96,8 @@ class TapSlave(ValueCalls):
         self._held: dict[Place, float] = {}  # inputs
         self._given: dict[Place, Any] = {}  # what the master reads in place of the plant's values
         self._refusals: dict[Place, SurrogateError] = {}
-        self._settable = {self._plant.place(name) for name, v in self._plant.variables.items() if v.causality not in _NEVER_SET}
+        listed = self._plant.variables.items()
+        self._settable = {_whole(self._plant.place(name)) for name, v in listed if v.causality not in _NEVER_SET}
         self._guard: Guard[Write] | None = None
         self._log: TapLog | None = None
         self._time, self._has_stepped = 0.0, False
@@ -198,9 +204,12 @@ class TapSlave(ValueCalls):
         try:
             if not given:
                 return self._plant.get(kind, vrs)
-            asked = [vr for vr in vrs if (kind, vr) not in given]
-            others = iter(self._plant.get(kind, asked) if asked else ())
-            return [given[place] if (place := Place(kind, vr)) in given else next(others) for vr in vrs]
+            places = self._plant.places(kind, vrs)
+            asked = list(dict.fromkeys(place.reference for place in places if place not in given))
+            if not asked:
+                return [given[place] for place in places]
+            read = dict(zip(self._plant.places(kind, asked), self._plant.get(kind, asked), strict=True))
+            return [given[place] if place in given else read[place] for place in places]
         except SurrogateError as error:
             self._tell(error)
             return [nothing] * self._plant.count(vrs)
@@ -209,6 +218,8 @@ class TapSlave(ValueCalls):
         write = Write(kind, tuple(vrs), tuple(values))
         places = [Place(kind, vr) for vr in vrs]
         try:
+            if len(values) != (elements := self._plant.count(vrs)):
+                raise InputError(f"{len(values)} values were given for variables with {elements} elements; give all of them")
             if self._guard is not None:
                 self._guard.write(write)
             else:

@@ -1,6 +1,7 @@
 """The calls of both versions of FMI that get and set values, by one way each."""
 
 import abc
+import ctypes
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -47,6 +48,10 @@ class ValueCalls(abc.ABC):
         """FMI 3.0."""
         return self._get("Int64", vrs, 0)
 
+    def get_uint64(self, vrs: list[int]) -> list[Any]:
+        """FMI 3.0, as the library wants them."""
+        return [ctypes.c_uint64(value) for value in self._get("UInt64", vrs, 0)]
+
     def set_real(self, vrs: list[int], values: list[float]) -> None:
         """Pass values on, as all below."""
         self._set("Real", vrs, values)
@@ -74,3 +79,7 @@ class ValueCalls(abc.ABC):
     def set_int64(self, vrs: list[int], values: list[int]) -> None:
         """FMI 3.0; enumerations too."""
         self._set("Int64", vrs, values)
+
+    def set_uint64(self, vrs: list[int], values: list[Any]) -> None:
+        """FMI 3.0."""
+        self._set("UInt64", vrs, [getattr(value, "value", value) for value in values])

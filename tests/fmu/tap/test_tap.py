@@ -176,7 +176,7 @@ def test_a_state_of_another_instance_is_refused(tap: BuildTap, logs: Path) -> No
 
 
 def test_arrays_are_recorded_around(field_fmu: Path, fmi: FmiVersion, tmp_path: Path, logs: Path) -> None:
-    """With FMI 3.0 they are passed on and not logged; with FMI 2.0 they are scalars."""
+    """With FMI 3.0 as one variable each, logged by elements; with FMI 2.0 they are scalars."""
     path = build_tap_fmu(field_fmu, tmp_path / "field.fmu", TapConfig()).path
     forces, values = np.arange(6.0), []
     for fmu in (field_fmu, path):
@@ -195,7 +195,8 @@ def test_arrays_are_recorded_around(field_fmu: Path, fmi: FmiVersion, tmp_path: 
     assert values[0] == values[1] and len(values[0]) == 7
     (run,) = read_logs([logs])
     assert run.plant[1, run.names(Causality.OUTPUT).index("total")] == values[0][-1]
-    assert run.inputs.shape == (1, 0 if fmi is FmiVersion.V3 else 6)
+    assert run.names(Causality.INPUT) == tuple(f"force[{i},{j}]" for i in (1, 2) for j in (1, 2, 3))
+    assert run.inputs.tolist() == [forces.tolist()]
 
 
 def test_instances_have_logs_of_their_own(tap: BuildTap, drive: Drive, logs: Path) -> None:

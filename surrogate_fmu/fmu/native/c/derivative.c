@@ -10,6 +10,28 @@ static void zero(real *values, int32_t count)
         values[i] = (real)0;
 }
 
+/* Where element k lies in x or y; -1 for one beside modelled elements of its array that is not modelled, by which and of which all
+ * derivatives are 0. */
+static int32_t place(const sf_variable *v, int32_t k)
+{
+    if (!v->elements)
+        return v->offset + k;
+    return v->elements[k].role == SF_KEPT ? -1 : v->elements[k].offset;
+}
+
+static double gathered(const real *values, const sf_variable *v, int32_t k)
+{
+    const int32_t at = place(v, k);
+    return at < 0 ? 0.0 : (double)values[at];
+}
+
+static void scatter(real *values, const sf_variable *v, int32_t k, double value)
+{
+    const int32_t at = place(v, k);
+    if (at >= 0)
+        values[at] += (real)value;
+}
+
 /* Whether a variable can stand there; scatter or gather are the caller's. */
 static sf_status check_unknown(sf_session *s, uint32_t reference, const sf_variable **found)
 {
@@ -127,9 +149,9 @@ static int32_t single_element(const uint32_t *knowns, size_t known_count, const 
         const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++, seed++)
             if (*seed != 0.0) {
-                if (found >= 0 || *seed != 1.0)
+                if (found >= 0 || *seed != 1.0 || place(v, k) < 0)
                     return -1;
-                found = v->offset + k;
+                found = place(v, k);
             }
     }
     return found;
@@ -141,7 +163,7 @@ static void scatter_seed(sf_session *s, const uint32_t *knowns, size_t known_cou
     for (size_t i = 0; i < known_count; i++) {
         const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++)
-            s->dx[v->offset + k] += (real)*seed++;
+            scatter(s->dx, v, k, *seed++);
     }
 }
 
@@ -161,7 +183,7 @@ sf_status sf_directional_derivative(sf_session *s, const uint32_t *unknowns, siz
     for (size_t i = 0; i < unknown_count; i++) {
         const sf_variable *v = sf_find_real(unknowns[i]);
         for (int32_t k = 0; k < v->size; k++)
-            *next++ = (double)dy[v->offset + k];
+            *next++ = gathered(dy, v, k);
     }
     return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
 }
@@ -178,7 +200,7 @@ sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t 
     for (size_t i = 0; i < unknown_count; i++) {
         const sf_variable *v = sf_find_real(unknowns[i]);
         for (int32_t k = 0; k < v->size; k++)
-            s->dy[v->offset + k] += (real)*seed++;
+            scatter(s->dy, v, k, *seed++);
     }
     run_adjoint(s);
     if (s->run->domain_policy == SF_CLAMP)
@@ -187,7 +209,7 @@ sf_status sf_adjoint_derivative(sf_session *s, const uint32_t *unknowns, size_t 
     for (size_t i = 0; i < known_count; i++) {
         const sf_variable *v = sf_find_real(knowns[i]);
         for (int32_t k = 0; k < v->size; k++)
-            *next++ = (double)s->dx[v->offset + k];
+            *next++ = gathered(s->dx, v, k);
     }
     return check_finite(s, sensitivity, sensitivity_count, "the derivative at this point");
 }

@@ -172,7 +172,7 @@ fmi2Status fmi2GetInteger(fmi2Component handle, const fmi2ValueReference referen
         return refuse_null(s, __func__);
     for (size_t i = 0; i < count; i++) {
         int64_t value = 0;
-        const sf_status status = sf_get_integer(s, references[i], SF_INTEGER, &value);
+        const sf_status status = sf_get_integer(s, references[i], SF_INTEGER, 0, &value);
         if (status != SF_OK)
             return (fmi2Status)status;
         values[i] = (fmi2Integer)value;
@@ -187,7 +187,7 @@ fmi2Status fmi2GetBoolean(fmi2Component handle, const fmi2ValueReference referen
         return refuse_null(s, __func__);
     for (size_t i = 0; i < count; i++) {
         bool value = false;
-        const sf_status status = sf_get_boolean(s, references[i], &value);
+        const sf_status status = sf_get_boolean(s, references[i], SF_BOOLEAN, 0, &value);
         if (status != SF_OK)
             return (fmi2Status)status;
         values[i] = value ? fmi2True : fmi2False;
@@ -220,12 +220,12 @@ fmi2Status fmi2SetInteger(fmi2Component handle, const fmi2ValueReference referen
     if (count && (!references || !values))
         return refuse_null(s, __func__);
     for (size_t i = 0; i < count; i++) {
-        const sf_status status = sf_check_integer(s, references[i], SF_INTEGER, values[i]);
+        const sf_status status = sf_check_integer(s, references[i], SF_INTEGER, 0, values[i]);
         if (status != SF_OK)
             return (fmi2Status)status;
     }
     for (size_t i = 0; i < count; i++)
-        sf_set_integer(s, references[i], SF_INTEGER, values[i]);
+        sf_set_integer(s, references[i], SF_INTEGER, 0, values[i]);
     return fmi2OK;
 }
 
@@ -235,12 +235,12 @@ fmi2Status fmi2SetBoolean(fmi2Component handle, const fmi2ValueReference referen
     if (count && (!references || !values))
         return refuse_null(s, __func__);
     for (size_t i = 0; i < count; i++) {
-        const sf_status status = sf_check_boolean(s, references[i], values[i] != fmi2False);
+        const sf_status status = sf_check_boolean(s, references[i], SF_BOOLEAN, 0, values[i] != fmi2False);
         if (status != SF_OK)
             return (fmi2Status)status;
     }
     for (size_t i = 0; i < count; i++)
-        sf_set_boolean(s, references[i], values[i] != fmi2False);
+        sf_set_boolean(s, references[i], SF_BOOLEAN, 0, values[i] != fmi2False);
     return fmi2OK;
 }
 

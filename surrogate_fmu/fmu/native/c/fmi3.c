@@ -190,84 +190,57 @@ fmi3Status fmi3SetFloat64(fmi3Instance handle, const fmi3ValueReference referenc
     return (fmi3Status)sf_set_reals(s, references, count, values, value_count);
 }
 
-/* Scalars alone have the types below. */
+/* Values of arrays stand one behind the other, as those of fmi3GetFloat64 do. All are taken, or none. */
+#define NUMBERS(type, name, wide, kind)                                                                                           \
+    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        if ((count && !references) || (value_count && !values))                                                                   \
+            return refuse_null(s, __func__);                                                                                      \
+        sf_status status = sf_check_count(s, references, count, kind, value_count);                                               \
+        for (size_t i = 0, place = 0; i < count && status == SF_OK; i++)                                                          \
+            for (int32_t k = 0; k < sf_element_count(references[i], kind) && status == SF_OK; k++, place++) {                     \
+                wide value = 0;                                                                                                   \
+                status = sf_get_##name(s, references[i], kind, k, &value);                                                        \
+                if (status == SF_OK)                                                                                              \
+                    values[place] = (fmi3##type)value;                                                                            \
+            }                                                                                                                     \
+        return (fmi3Status)status;                                                                                                \
+    }                                                                                                                             \
+    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
+                             size_t value_count)                                                                                  \
+    {                                                                                                                             \
+        SESSION(handle);                                                                                                          \
+        if ((count && !references) || (value_count && !values))                                                                   \
+            return refuse_null(s, __func__);                                                                                      \
+        sf_status status = sf_check_count(s, references, count, kind, value_count);                                               \
+        for (size_t i = 0, place = 0; i < count && status == SF_OK; i++)                                                          \
+            for (int32_t k = 0; k < sf_element_count(references[i], kind) && status == SF_OK; k++, place++)                       \
+                status = sf_check_##name(s, references[i], kind, k, (wide)values[place]);                                         \
+        for (size_t i = 0, place = 0; i < count && status == SF_OK; i++)                                                          \
+            for (int32_t k = 0; k < sf_element_count(references[i], kind); k++, place++)                                          \
+                sf_set_##name(s, references[i], kind, k, (wide)values[place]);                                                    \
+        return (fmi3Status)status;                                                                                                \
+    }
+
+NUMBERS(Int64, integer, int64_t, SF_INTEGER)
+NUMBERS(Int8, integer, int64_t, SF_INT8)
+NUMBERS(UInt8, integer, int64_t, SF_UINT8)
+NUMBERS(Int16, integer, int64_t, SF_INT16)
+NUMBERS(UInt16, integer, int64_t, SF_UINT16)
+NUMBERS(Int32, integer, int64_t, SF_INT32)
+NUMBERS(UInt32, integer, int64_t, SF_UINT32)
+NUMBERS(UInt64, integer, int64_t, SF_UINT64)
+NUMBERS(Boolean, boolean, bool, SF_BOOLEAN)
+NUMBERS(Float32, float, float, SF_FLOAT32)
+
+/* Texts are scalars. */
 #define SCALARS(references, count, values, value_count)                                                                           \
     if ((count) && (!(references) || !(values)))                                                                                  \
         return refuse_null(s, __func__);                                                                                          \
     if ((value_count) != (count))                                                                                                 \
     return (fmi3Status)sf_wrong_count(s, (value_count), (count))
-
-#define WHOLE_NUMBERS(type, kind)                                                                                                 \
-    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        SESSION(handle);                                                                                                          \
-        SCALARS(references, count, values, value_count);                                                                          \
-        for (size_t i = 0; i < count; i++) {                                                                                      \
-            int64_t value = 0;                                                                                                    \
-            const sf_status status = sf_get_integer(s, references[i], kind, &value);                                              \
-            if (status != SF_OK)                                                                                                  \
-                return (fmi3Status)status;                                                                                        \
-            values[i] = (fmi3##type)value;                                                                                        \
-        }                                                                                                                         \
-        return fmi3OK;                                                                                                            \
-    }                                                                                                                             \
-    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        SESSION(handle);                                                                                                          \
-        SCALARS(references, count, values, value_count);                                                                          \
-        for (size_t i = 0; i < count; i++) {                                                                                      \
-            const sf_status status = sf_check_integer(s, references[i], kind, (int64_t)values[i]);                                \
-            if (status != SF_OK)                                                                                                  \
-                return (fmi3Status)status;                                                                                        \
-        }                                                                                                                         \
-        for (size_t i = 0; i < count; i++)                                                                                        \
-            sf_set_integer(s, references[i], kind, (int64_t)values[i]);                                                           \
-        return fmi3OK;                                                                                                            \
-    }
-
-WHOLE_NUMBERS(Int64, SF_INTEGER)
-WHOLE_NUMBERS(Int8, SF_INT8)
-WHOLE_NUMBERS(UInt8, SF_UINT8)
-WHOLE_NUMBERS(Int16, SF_INT16)
-WHOLE_NUMBERS(UInt16, SF_UINT16)
-WHOLE_NUMBERS(Int32, SF_INT32)
-WHOLE_NUMBERS(UInt32, SF_UINT32)
-WHOLE_NUMBERS(UInt64, SF_UINT64)
-
-#define OTHER_NUMBERS(type, name, start)                                                                                          \
-    fmi3Status fmi3Get##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3##type values[],       \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        SESSION(handle);                                                                                                          \
-        SCALARS(references, count, values, value_count);                                                                          \
-        for (size_t i = 0; i < count; i++) {                                                                                      \
-            fmi3##type value = start;                                                                                             \
-            const sf_status status = sf_get_##name(s, references[i], &value);                                                     \
-            if (status != SF_OK)                                                                                                  \
-                return (fmi3Status)status;                                                                                        \
-            values[i] = (fmi3##type)value;                                                                                        \
-        }                                                                                                                         \
-        return fmi3OK;                                                                                                            \
-    }                                                                                                                             \
-    fmi3Status fmi3Set##type(fmi3Instance handle, const fmi3ValueReference references[], size_t count, const fmi3##type values[], \
-                             size_t value_count)                                                                                  \
-    {                                                                                                                             \
-        SESSION(handle);                                                                                                          \
-        SCALARS(references, count, values, value_count);                                                                          \
-        for (size_t i = 0; i < count; i++) {                                                                                      \
-            const sf_status status = sf_check_##name(s, references[i], values[i]);                                                \
-            if (status != SF_OK)                                                                                                  \
-                return (fmi3Status)status;                                                                                        \
-        }                                                                                                                         \
-        for (size_t i = 0; i < count; i++)                                                                                        \
-            sf_set_##name(s, references[i], values[i]);                                                                           \
-        return fmi3OK;                                                                                                            \
-    }
-
-OTHER_NUMBERS(Boolean, boolean, false)
-OTHER_NUMBERS(Float32, float, 0.0f)
 
 fmi3Status fmi3GetString(fmi3Instance handle, const fmi3ValueReference references[], size_t count, fmi3String values[],
                          size_t value_count)

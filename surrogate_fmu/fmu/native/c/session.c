@@ -133,7 +133,10 @@ sf_session *sf_session_new(sf_log log, void *log_owner)
     *s = plan;
     for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++) {
         const sf_variable *v = &sf_surrogate_data.variables[i];
-        s->input_dim += v->role == SF_CONDITION && v->causality == SF_INPUT ? v->size : 0;
+        if (v->role != SF_CONDITION || v->causality != SF_INPUT)
+            continue;
+        for (int32_t k = 0; k < v->size; k++)
+            s->input_dim += !v->elements || v->elements[k].role == SF_CONDITION;
     }
     take_start_values(s);
     return s;

@@ -157,16 +157,20 @@ sf_status sf_set_reals(sf_session *session, const uint32_t *references, size_t c
                        size_t value_count);
 /* The variable of that reference among the kinds of real numbers; NULL if there is none. */
 const sf_variable *sf_find_real(uint32_t reference);
-/* Scalars of one kind: a check that leaves all as it was, then the write of what was found good. */
-sf_status sf_get_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t *value);
-sf_status sf_check_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t value);
-void sf_set_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int64_t value);
-sf_status sf_get_boolean(sf_session *session, uint32_t reference, bool *value);
-sf_status sf_check_boolean(sf_session *session, uint32_t reference, bool value);
-void sf_set_boolean(sf_session *session, uint32_t reference, bool value);
-sf_status sf_get_float(sf_session *session, uint32_t reference, float *value);
-sf_status sf_check_float(sf_session *session, uint32_t reference, float value);
-void sf_set_float(sf_session *session, uint32_t reference, float value);
+/* Element k of a variable of one kind, 0 for a scalar: a check that leaves all as it was, then the write of what was found good. */
+sf_status sf_get_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, int64_t *value);
+sf_status sf_check_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, int64_t value);
+void sf_set_integer(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, int64_t value);
+sf_status sf_get_boolean(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, bool *value);
+sf_status sf_check_boolean(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, bool value);
+void sf_set_boolean(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, bool value);
+sf_status sf_get_float(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, float *value);
+sf_status sf_check_float(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, float value);
+void sf_set_float(sf_session *session, uint32_t reference, enum sf_kind kind, int32_t k, float value);
+/* Elements of the variable of that reference and kind; 0 if there is none. */
+int32_t sf_element_count(uint32_t reference, enum sf_kind kind);
+/* SF_OK if all references are of that kind, and have so many elements together. */
+sf_status sf_check_count(sf_session *session, const uint32_t *references, size_t count, enum sf_kind kind, size_t value_count);
 /* How far what is not modelled is from where it was when the plant was recorded, into the head of the run. */
 void sf_update_kept(sf_session *session);
 /* Which variable that is not modelled is farthest. */

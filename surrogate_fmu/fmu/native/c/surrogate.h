@@ -52,6 +52,9 @@ typedef struct sf_variable {
     const int64_t *items; /* rising values of an enumeration that leaves some out, else NULL */
     int32_t item_count;
     const char *text; /* the start value of a string */
+    /* Of an array whose elements are variables of their own, some modelled and some kept: `size` scalars, which say where each
+     * lies in place of `role` and `offset` above; else NULL. */
+    const struct sf_variable *elements;
 } sf_variable;
 
 /* The training range of one variable of the manifest; width is 1 where the range is a point. */

@@ -56,6 +56,23 @@ const sf_variable *sf_find_real(uint32_t reference)
     return variable ? variable : find(reference, SF_FLOAT32);
 }
 
+/* Element k as a scalar. */
+static sf_variable element_of(const sf_variable *v, int32_t k)
+{
+    if (v->elements)
+        return v->elements[k];
+    sf_variable element = *v;
+    element.offset += k;
+    element.size = 1;
+    return element;
+}
+
+int32_t sf_element_count(uint32_t reference, enum sf_kind kind)
+{
+    const sf_variable *v = find(reference, kind);
+    return v ? v->size : 0;
+}
+
 static bool is_settable(const sf_session *s, const sf_variable *v)
 {
     return v->causality == SF_INPUT || v->causality == SF_TUNABLE || (v->causality == SF_PARAMETER && sf_is_before_run(s));
@@ -111,19 +128,26 @@ void sf_update_kept(sf_session *s)
             s->run->kept_distance = kept_distance(s, i);
 }
 
+static void describe_kept(const sf_session *s, const sf_variable *v, char *text, size_t size)
+{
+    if (v->kind == SF_STRING)
+        snprintf(text, size, "%s is not modelled, the surrogate knows it at '%s' alone", v->name, v->text);
+    else
+        snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name, s->kept[v->offset],
+                 sf_surrogate_data.kept_recorded[v->offset]);
+}
+
 void sf_describe_kept(const sf_session *s, char *text, size_t size)
 {
     text[0] = '\0';
     for (int32_t i = 0; i < sf_surrogate_data.variable_count; i++) {
-        const sf_variable *v = &sf_surrogate_data.variables[i];
-        if (v->role == SF_KEPT && kept_distance(s, v->offset) == s->run->kept_distance) {
-            if (v->kind == SF_STRING)
-                snprintf(text, size, "%s is not modelled, the surrogate knows it at '%s' alone", v->name, v->text);
-            else
-                snprintf(text, size, "%s = %.6g is not modelled, the surrogate knows it at %.6g alone", v->name,
-                         s->kept[v->offset], sf_surrogate_data.kept_recorded[v->offset]);
-            return;
-        }
+        const sf_variable *const whole = &sf_surrogate_data.variables[i];
+        const sf_variable *v = whole->elements ? whole->elements : whole;
+        for (const sf_variable *const end = v + (whole->elements ? whole->size : 1); v < end; v++)
+            if (v->role == SF_KEPT && kept_distance(s, v->offset) == s->run->kept_distance) {
+                describe_kept(s, v, text, size);
+                return;
+            }
     }
 }
 
@@ -131,6 +155,12 @@ void sf_describe_kept(const sf_session *s, char *text, size_t size)
 static double *place_of(sf_session *s, const sf_variable *v)
 {
     return (v->role == SF_LATENT ? s->latent : v->role == SF_KEPT ? s->kept : s->condition) + v->offset;
+}
+
+/* As it lies there: an output is not rounded yet. */
+static double value_of(sf_session *s, const sf_variable *v)
+{
+    return v->role == SF_RESULT ? (double)s->outputs[v->offset] : *place_of(s, v);
 }
 
 /* -- real numbers ---------------------------------------------------------------------------------------------------- */
@@ -165,6 +195,11 @@ sf_status sf_get_reals(sf_session *s, const uint32_t *references, size_t count, 
     }
     for (size_t i = 0; i < count; i++) {
         const sf_variable *v = find(references[i], SF_REAL);
+        if (v->elements) {
+            for (int32_t k = 0; k < v->size; k++)
+                *values++ = value_of(s, &v->elements[k]);
+            continue;
+        }
         switch (v->role) {
         case SF_CONDITION: memcpy(values, s->condition + v->offset, (size_t)v->size * sizeof(double)); break;
         case SF_KEPT: *values = s->kept[v->offset]; break;
@@ -200,11 +235,12 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
             if (place >= value_count)
                 break;
             const double value = values[place];
+            const sf_variable *const e = v->elements ? &v->elements[k] : v;
             /* A parameter that is written again as it is during a run changes nothing. */
-            const bool same = v->causality == SF_PARAMETER && value == place_of(s, v)[k];
-            if (!(is_settable(s, v) && v->min <= value && value <= v->max) && !(same && !before_run)) { /* NaN comes here */
+            const bool same = e->causality == SF_PARAMETER && value == place_of(s, e)[v->elements ? 0 : k];
+            if (!(is_settable(s, e) && e->min <= value && value <= e->max) && !(same && !before_run)) { /* NaN comes here */
                 char text[40];
-                return refuse_write(s, v, digits(value, text), sf_is_finite(value));
+                return refuse_write(s, e, digits(value, text), sf_is_finite(value));
             }
         }
         expected += (size_t)v->size;
@@ -213,11 +249,14 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
         return sf_wrong_count(s, value_count, expected);
     for (size_t i = 0; i < count; i++) {
         const sf_variable *v = find(references[i], SF_REAL);
-        memcpy(place_of(s, v), values, (size_t)v->size * sizeof(double));
+        for (int32_t k = 0; v->elements && k < v->size; k++)
+            *place_of(s, &v->elements[k]) = values[k];
+        if (!v->elements)
+            memcpy(place_of(s, v), values, (size_t)v->size * sizeof(double));
         values += v->size;
         if (v->role == SF_LATENT)
             s->run->latents_written = 1;
-        if (v->role == SF_KEPT)
+        if (v->role == SF_KEPT || v->elements)
             sf_update_kept(s);
     }
     if (before_run && count)
@@ -225,7 +264,7 @@ sf_status sf_set_reals(sf_session *s, const uint32_t *references, size_t count, 
     return SF_OK;
 }
 
-/* -- other numbers that are scalars -------------------------------------------------------------------------------------- */
+/* -- other numbers -------------------------------------------------------------------------------------------------------- */
 
 static const char *kind_name(enum sf_kind kind)
 {
@@ -234,13 +273,23 @@ static const char *kind_name(enum sf_kind kind)
     return names[kind];
 }
 
-/* As it lies there: an output is not rounded yet. */
 static sf_status read_number(sf_session *s, const sf_variable *v, double *value)
 {
-    const bool calculated = v->role == SF_RESULT;
-    const sf_status status = calculated && s->run->stale ? sf_start_run(s) : SF_OK;
-    *value = status != SF_OK ? 0.0 : calculated ? (double)s->outputs[v->offset] : *place_of(s, v);
+    const sf_status status = v->role == SF_RESULT && s->run->stale ? sf_start_run(s) : SF_OK;
+    *value = status == SF_OK ? value_of(s, v) : 0.0;
     return status;
+}
+
+sf_status sf_check_count(sf_session *s, const uint32_t *references, size_t count, enum sf_kind kind, size_t value_count)
+{
+    size_t expected = 0;
+    for (size_t i = 0; i < count; i++) {
+        const sf_variable *v = find(references[i], kind);
+        if (!v)
+            return sf_unknown_reference(s, references[i], kind_name(kind));
+        expected += (size_t)v->size;
+    }
+    return expected == value_count ? SF_OK : sf_wrong_count(s, value_count, expected);
 }
 
 static sf_status check_number(sf_session *s, const sf_variable *v, double value, const char *text)
@@ -283,7 +332,7 @@ static bool is_own(const sf_variable *v)
     return v->role == SF_SEED || v->role == SF_Z_MODE || v->role == SF_DOMAIN_POLICY;
 }
 
-sf_status sf_get_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t *value)
+sf_status sf_get_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, int64_t *value)
 {
     const sf_variable *v = find(reference, kind);
     if (!v)
@@ -292,23 +341,26 @@ sf_status sf_get_integer(sf_session *s, uint32_t reference, enum sf_kind kind, i
         *value = v->role == SF_SEED ? s->run->seed : v->role == SF_Z_MODE ? s->run->z_mode : s->run->domain_policy;
         return SF_OK;
     }
+    const sf_variable e = element_of(v, k);
     double number;
-    const sf_status status = read_number(s, v, &number);
-    *value = nearest(v, number);
+    const sf_status status = read_number(s, &e, &number);
+    *value = nearest(&e, number);
     return status;
 }
 
-sf_status sf_check_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t value)
+sf_status sf_check_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, int64_t value)
 {
     const sf_variable *v = find(reference, kind);
     if (!v)
         return sf_unknown_reference(s, reference, kind_name(kind));
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)value);
-    if (!is_own(v))
-        return check_number(s, v, (double)value, text);
+    if (!is_own(v)) {
+        const sf_variable e = element_of(v, k);
+        return check_number(s, &e, (double)value, text);
+    }
     int64_t present;
-    if (!sf_is_before_run(s) && sf_get_integer(s, reference, kind, &present) == SF_OK && present == value)
+    if (!sf_is_before_run(s) && sf_get_integer(s, reference, kind, k, &present) == SF_OK && present == value)
         return SF_OK;
     /* 2^63 - 1 is no float64, so the seed's range is kept apart. */
     const bool inside = v->role == SF_SEED ? value >= 0 && value <= sf_surrogate_data.seed_max
@@ -318,11 +370,12 @@ sf_status sf_check_integer(sf_session *s, uint32_t reference, enum sf_kind kind,
     return refuse_write(s, v, text, true);
 }
 
-void sf_set_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_t value)
+void sf_set_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, int64_t value)
 {
     const sf_variable *v = find(reference, kind);
     if (!is_own(v)) {
-        write_number(s, v, (double)value);
+        const sf_variable e = element_of(v, k);
+        write_number(s, &e, (double)value);
         return;
     }
     if (!sf_is_before_run(s))
@@ -336,14 +389,15 @@ void sf_set_integer(sf_session *s, uint32_t reference, enum sf_kind kind, int64_
     s->run->stale = 1;
 }
 
-sf_status sf_get_boolean(sf_session *s, uint32_t reference, bool *value)
+sf_status sf_get_boolean(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, bool *value)
 {
-    const sf_variable *v = find(reference, SF_BOOLEAN);
+    const sf_variable *v = find(reference, kind);
     if (!v)
-        return sf_unknown_reference(s, reference, kind_name(SF_BOOLEAN));
+        return sf_unknown_reference(s, reference, kind_name(kind));
     if (v->role != SF_IN_DOMAIN) {
+        const sf_variable e = element_of(v, k);
         double number;
-        const sf_status status = read_number(s, v, &number);
+        const sf_status status = read_number(s, &e, &number);
         *value = number >= 0.5;
         return status;
     }
@@ -352,40 +406,47 @@ sf_status sf_get_boolean(sf_session *s, uint32_t reference, bool *value)
     return status;
 }
 
-sf_status sf_check_boolean(sf_session *s, uint32_t reference, bool value)
+sf_status sf_check_boolean(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, bool value)
 {
-    const sf_variable *v = find(reference, SF_BOOLEAN);
-    return v ? check_number(s, v, value ? 1.0 : 0.0, value ? "true" : "false")
-             : sf_unknown_reference(s, reference, kind_name(SF_BOOLEAN));
-}
-
-void sf_set_boolean(sf_session *s, uint32_t reference, bool value)
-{
-    write_number(s, find(reference, SF_BOOLEAN), value ? 1.0 : 0.0);
-}
-
-sf_status sf_get_float(sf_session *s, uint32_t reference, float *value)
-{
-    const sf_variable *v = find(reference, SF_FLOAT32);
+    const sf_variable *v = find(reference, kind);
     if (!v)
-        return sf_unknown_reference(s, reference, kind_name(SF_FLOAT32));
+        return sf_unknown_reference(s, reference, kind_name(kind));
+    const sf_variable e = element_of(v, k);
+    return check_number(s, &e, value ? 1.0 : 0.0, value ? "true" : "false");
+}
+
+void sf_set_boolean(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, bool value)
+{
+    const sf_variable e = element_of(find(reference, kind), k);
+    write_number(s, &e, value ? 1.0 : 0.0);
+}
+
+sf_status sf_get_float(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, float *value)
+{
+    const sf_variable *v = find(reference, kind);
+    if (!v)
+        return sf_unknown_reference(s, reference, kind_name(kind));
+    const sf_variable e = element_of(v, k);
     double number;
-    const sf_status status = read_number(s, v, &number);
+    const sf_status status = read_number(s, &e, &number);
     *value = status == SF_OK ? (float)number : NAN;
     return status;
 }
 
-sf_status sf_check_float(sf_session *s, uint32_t reference, float value)
+sf_status sf_check_float(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, float value)
 {
     char text[40];
-    const sf_variable *v = find(reference, SF_FLOAT32);
-    return v ? check_number(s, v, (double)value, digits((double)value, text))
-             : sf_unknown_reference(s, reference, kind_name(SF_FLOAT32));
+    const sf_variable *v = find(reference, kind);
+    if (!v)
+        return sf_unknown_reference(s, reference, kind_name(kind));
+    const sf_variable e = element_of(v, k);
+    return check_number(s, &e, (double)value, digits((double)value, text));
 }
 
-void sf_set_float(sf_session *s, uint32_t reference, float value)
+void sf_set_float(sf_session *s, uint32_t reference, enum sf_kind kind, int32_t k, float value)
 {
-    write_number(s, find(reference, SF_FLOAT32), (double)value);
+    const sf_variable e = element_of(find(reference, kind), k);
+    write_number(s, &e, (double)value);
 }
 
 /* -- texts ---------------------------------------------------------------------------------------------------------------- */
