@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=seconds, default=1200.0, metavar="TIME", help="for recording and training: 20m, 2h")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; default one per core")
     parser.add_argument("--rounds", action="store_true", help="record in rounds, where the surrogate is unsure; for slow plants")
-    parser.add_argument("--backend", choices=("native", "python"), default="native", help="of the surrogate's FMU")
-    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plant's")
+    parser.add_argument("--backend", choices=("native", "python"), help="of the surrogate's FMU; default the plan's, native")
+    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plan's or the plant's")
+    parser.add_argument(
+        "--own-outputs",
+        choices=("typed", "real", "local"),
+        help="how the surrogate's FMU has in_domain and domain_distance: see build",
+    )
     parser.add_argument("--folder", type=Path, help="for plan, data, bundle and card; default beside the output")
 
 
@@ -78,12 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
         resume = ["--resume"] if bundle.with_name(bundle.name + ".checkpoint").exists() else []
         _verb("train", str(plan), *resume)
     own = _version_of(arguments.plant)
-    fmi = arguments.fmi or own
+    fmi = arguments.fmi or tomllib.loads(config.text).get("build", {}).get("fmi") or own
     if fmi != own:
         print(
             f"warning: the plant is FMI {own} and the surrogate FMI {fmi}, which has other types; some value references may differ"
         )
-    _verb("build", str(bundle), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
+    options = {"--backend": arguments.backend, "--fmi": fmi, "--own-outputs": arguments.own_outputs}
+    given = [part for name, value in options.items() if value for part in (name, value)]
+    _verb("build", str(bundle), "--config", str(plan), *given, "-o", str(output))
     status = _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
     print(f"{output}: {output.stat().st_size / 1e3:.0f} kB, after {(time.monotonic() - begin) / 60:.1f} minutes")
     return status

@@ -82,6 +82,8 @@ class FmuSession:
         if arrays and latent_names:
             latent_names = [Role.LATENT.value]
         self._latents = [self._role(name) for name in latent_names]
+        in_domain = described.get(self._name_of(Role.IN_DOMAIN))
+        self._in_domain_is_real = in_domain is not None and in_domain.type != "Boolean"  # as it was built
         self._seed_max = int(getattr(described.get(self._name_of(Role.SEED)), "max", None) or INTEGER_MAX)
         self._start_time = start_time
         self._device = device
@@ -187,7 +189,8 @@ class FmuSession:
         """Whether the last step lay inside the training domain."""
         with self._lock:
             self._check_open("in_domain")
-            return bool(self._call(self._fmu.getBoolean, [self._role(Role.IN_DOMAIN)])[0])
+            read = self._fmu.getReal if self._in_domain_is_real else self._fmu.getBoolean
+            return bool(self._call(read, [self._role(Role.IN_DOMAIN)])[0])
 
     @property
     def domain_distance(self) -> float:

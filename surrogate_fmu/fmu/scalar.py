@@ -49,6 +49,7 @@ class Scalar:
         fmi3_type: in FMI 3.0, where it is not that of its kind.
         plant_unit: as in `Variable`.
         recorded: of one that is kept, the value at which the surrogate was recorded.
+        is_local: whether the model description calls it a local variable; it is read like the output that it else is.
     """
 
     name: str
@@ -74,11 +75,17 @@ class Scalar:
     fmi3_type: str | None = None
     plant_unit: PlantUnit | None = None
     recorded: float = 0.0
+    is_local: bool = False
 
     @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def described_causality(self) -> str:
+        """FMI's word for it."""
+        return "local" if self.is_local else self.causality.value
 
 
 def number_limits(scalar: Scalar) -> tuple[float, float]:

@@ -208,7 +208,7 @@ class VariableTable:
         if scalar is None or vr not in self.values[kind]:
             error = _unknown(vr, kind)
         elif scalar.causality is Causality.OUTPUT:
-            error = InputError(f"{scalar.name!r} is an output and cannot be set")
+            error = InputError(f"{scalar.name!r} is calculated and cannot be set")
         elif scalar.causality is Causality.PARAMETER and not before_run and vr not in self._input_limits:
             if value == self.values[kind][vr]:  # nothing changes, and an earlier attempt is taken back
                 self.refusals.pop(vr, None)

@@ -10,13 +10,13 @@ import pytest
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.errors import SurrogateError
 from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu
-from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.fmu.config import BuildConfig, OwnOutputs
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import TapRun, read_logs
 from surrogate_fmu.manifest import Manifest
-from tests.fmu.tap.conftest import CALM, BuildTap, Run
+from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run
 from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, rewritten
 from tests.toy import MANIFEST
 
@@ -118,3 +118,18 @@ def test_a_plant_in_python_is_tapped_and_its_failure_told(tmp_path: Path, logs: 
     with pytest.raises(SurrogateError, match="the tank boils over, 100 % of it"):
         drive(path, [5.0, 5.0, 500.0, 5.0], 0.5)
     assert [run.step_count for run in read_logs([logs])] == [3, 2]
+
+
+@pytest.mark.parametrize("own_outputs", [OwnOutputs.REAL, OwnOutputs.LOCAL], ids=str)
+def test_a_guard_takes_a_surrogate_however_it_says_where_it_is(
+    tap: BuildTap, drive: Drive, surrogate: Path, logs: Path, tmp_path: Path, own_outputs: OwnOutputs
+) -> None:
+    powers = [CALM, WILD, CALM, CALM, CALM]
+    told = []
+    for partner in (surrogate, build_native_fmu(make_surrogate_bundle(), tmp_path / "F.fmu", BuildConfig(own_outputs=own_outputs))):
+        run = drive(tap(Mode.GUARDED, partner, inside=2), powers)
+        (log,) = list(logs.iterdir())
+        told.append((run.outputs, [(h.communication_point, h.to, h.reason) for h in only_log(logs).handovers]))
+        log.unlink()
+    np.testing.assert_array_equal(told[1][0], told[0][0])
+    assert told[1][1] == told[0][1] and len(told[0][1]) == 2
