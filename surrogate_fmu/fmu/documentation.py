@@ -8,7 +8,7 @@ from surrogate_fmu.face import Face
 from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
 from surrogate_fmu.manifest import Interval, Manifest
-from surrogate_fmu.variables import Variable, VariableType
+from surrogate_fmu.variables import Variable, VariableType, settable_parameters
 
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -68,6 +68,7 @@ def surrogate_page(
         "<h2>Outside the training range</h2>",
         f"<p><code>domain_policy</code>: {escape(policies)}. {_IN_DOMAIN[own_outputs]}, "
         "<code>domain_distance</code> how far outside, in widths of the worst variable's range.</p>",
+        *_tunable(manifest.variables),
         "<h2>Host</h2>",
         _host(host_needs),
         f"<p>{_CPU_ONLY if native else _TORCH_DEVICES}</p>",
@@ -152,6 +153,15 @@ def _variable_table(variables: Sequence[Variable], domain: Mapping[str, Interval
             cells.append(f"{interval.min:g} to {interval.max:g}")
         rows.append([*cells, variable.description])
     return _table(columns, rows)
+
+
+def _tunable(variables: Sequence[Variable]) -> list[str]:
+    names = ", ".join(f"<code>{escape(variable.name)}</code>" for variable in settable_parameters(variables))
+    said = (
+        "may be set between steps and act from the next one on. In training parameters are constant over a run, so "
+        "a run in which one is changed is outside from then to its end; under clamp the value stays that with which the run began."
+    )
+    return [f"<p>Tunable parameters ({names}) {said}</p>"] if names else []
 
 
 def _kept(face: Face | None) -> list[str]:

@@ -128,6 +128,8 @@ def _quantile_name(quantile: float) -> str:
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     own = [scalar for variable in variables for scalar in _scalars_of(variable)]
+    # A plant gets its parameters at the start of a run and at no other time.
+    own = [replace(s, variability=Variability.FIXED) if s.variability is Variability.TUNABLE else s for s in own]
     return numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 

@@ -119,7 +119,7 @@ class FmuSession:
             self._write_configuration()
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Set inputs, and before the run parameters, by name in their units. All are taken, or none."""
+        """Set inputs and tunable parameters, and before the run all parameters, by name in their units; all are taken, or none."""
         with self._lock:
             self._check_open("set_values")
             self._write(*self._scalars_of(values))
@@ -352,7 +352,7 @@ class FmuSession:
             variable = find_variable(self.manifest.variables, name)
             if variable.causality is Causality.OUTPUT:
                 raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
-            if variable.causality is Causality.PARAMETER and self._running:
+            if self._running and not variable.is_settable_in_run:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
             try:
                 array = np.asarray(value, dtype=np.float64)

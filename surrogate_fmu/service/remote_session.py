@@ -110,11 +110,11 @@ class RemoteSession:
             )
 
     def set_values(self, values: Mapping[str, Value]) -> None:
-        """Set inputs, and before the run parameters, by name in their units. All are taken, or none.
+        """Set inputs and tunable parameters, and before the run all parameters, by name in their units. All are taken, or none.
 
         Raises:
             InputError: a name is unknown or an output, or a value is not finite, of the wrong shape or outside min to max.
-            CallOrderError: a parameter comes after initialize.
+            CallOrderError: a fixed parameter comes after initialize.
         """
         with self._lock:
             self._check_open("set_values")
@@ -327,7 +327,7 @@ class RemoteSession:
                 self._begin(opening, reply.point, reply.resume_token)
             self._condition = local.condition
             values = self._checks.read(local.condition)
-            names = {v.name for v in (self.manifest.inputs if reply is not None else self.manifest.condition)}
+            names = {v.name for v in self.manifest.condition if reply is None or v.is_settable_in_run}
             self._unsent = {name: value for name, value in values.items() if name in names}
 
     def close(self) -> None:

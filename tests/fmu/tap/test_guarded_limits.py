@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fmpy import extract
 
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.errors import SurrogateError
@@ -13,12 +14,14 @@ from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu
 from surrogate_fmu.fmu.config import BuildConfig, OwnOutputs
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
+from surrogate_fmu.fmu.tap.inner import InnerFmu
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import TapRun, read_logs
 from surrogate_fmu.manifest import Manifest
-from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run
-from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, rewritten
-from tests.toy import MANIFEST
+from tests.contract.tunable import make_tuned_bundle
+from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run, outputs_of, set_value
+from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, plain, rewritten
+from tests.toy import MANIFEST, STEP_SIZE
 
 Drive = Callable[..., Run]
 TANK = '''
@@ -133,3 +136,32 @@ def test_a_guard_takes_a_surrogate_however_it_says_where_it_is(
         log.unlink()
     np.testing.assert_array_equal(told[1][0], told[0][0])
     assert told[1][1] == told[0][1] and len(told[0][1]) == 2
+
+
+def test_the_solver_leads_to_the_end_once_a_tunable_parameter_was_moved(logs: Path, tmp_path: Path) -> None:
+    """In training it was constant over a run, so the surrogate is not trusted again when it is set back."""
+    bundle = make_tuned_bundle()
+    native = build_native_fmu(bundle, tmp_path / "native.fmu", BuildConfig())
+    slow = plain(native, tmp_path / "Slow.fmu")
+    tap = build_tap_fmu(slow, tmp_path / "tap.fmu", TapConfig(Mode.GUARDED, inside=1), native).path
+    runs = []
+    for number, fmu in enumerate((slow, tap)):
+        extract(str(fmu), str(tmp_path / str(number)))
+        instance = InnerFmu(tmp_path / str(number), "room")
+        set_value(instance, "seed", 5)
+        instance.setup_experiment(0.0)
+        instance.enter_initialization_mode()
+        instance.exit_initialization_mode()
+        rows = []
+        for step, gain in enumerate((1.0, 1.0, 2.0, 1.0, 1.0)):
+            set_value(instance, "power", CALM)
+            set_value(instance, "gain", gain)
+            instance.advance(step * STEP_SIZE, STEP_SIZE)
+            rows.append(outputs_of(instance))
+        instance.terminate()
+        runs.append(rows)
+    assert runs[0] == runs[1]  # the surrogate is the plant here
+    log = only_log(logs)
+    np.testing.assert_array_equal(log.plant_leads, [False, False, True, True, True])
+    (handover,) = log.handovers
+    assert handover.reason == "gain = 2 was 1 when the run began, and in training it was constant over a run"
