@@ -83,6 +83,25 @@ def test_they_say_the_same(build: Callable[..., Path], backend: Backend, fmi: Fm
         assert session.in_domain
 
 
+def test_leaving_the_domain_is_told_again_after_a_state_from_before(
+    build: Callable[..., Path], backend: Backend, fmi: FmiVersion
+) -> None:
+    """Whoever goes back has not left it yet, and wants to know why he does."""
+    for own_outputs in OwnOutputs:
+        with FmuSession(build(backend, fmi, own_outputs)) as session:
+            session.initialize()
+            snapshot = session.snapshot()
+            for told in (1, 2):
+                session.do_step(OUTSIDE)
+                session.do_step()
+                assert [message.status for message in session.log] == [1] * told
+                outside = session.snapshot()
+                session.restore(outside)
+                session.do_step()
+                assert len(session.log) == told
+                session.restore(snapshot)
+
+
 def test_real_ones_are_read_with_the_other_outputs(
     build: Callable[..., Path], backend: Backend, fmi: FmiVersion, tmp_path: Path
 ) -> None:

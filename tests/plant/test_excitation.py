@@ -296,3 +296,12 @@ def test_schedules_keep_their_budget():
 def test_a_design_that_makes_no_sense_is_refused(make: object, message: str):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("family", list(set(Excitation) - {Excitation.PROFILE}), ids=str)
+def test_a_level_may_last_one_time_alone(family: Excitation):
+    """The band is one frequency then, whose edges rounding sets apart in either direction."""
+    for hold in range(2, 40):
+        design = Design({"u": InputDesign(-1.0, 1.0, (family,), (float(hold), float(hold)))})
+        (schedule,) = draw_schedules(design, 1, 50, 1.0, hold)
+        assert np.isfinite(schedule.inputs["u"]).all() and np.abs(schedule.inputs["u"]).max() <= 1.0

@@ -156,6 +156,9 @@ class SurrogateSlave(Slave):
             self._warn(sentence)
         self._was_in_domain = in_domain
 
+    def _after_state(self) -> None:
+        self._was_in_domain = bool(self._table.values[self._in_domain_kind][self._in_domain])
+
     def _save_run(self) -> str | None:
         if self._session is None or self._state in BEFORE_RUN:
             return None

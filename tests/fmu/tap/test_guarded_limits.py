@@ -10,7 +10,7 @@ from fmpy import extract
 
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.errors import SurrogateError
-from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu
+from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu, build_remote_fmu
 from surrogate_fmu.fmu.config import BuildConfig, OwnOutputs
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
@@ -18,6 +18,8 @@ from surrogate_fmu.fmu.tap.inner import InnerFmu
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import TapRun, read_logs
 from surrogate_fmu.manifest import Manifest
+from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.server import Server
 from tests.contract.tunable import make_tuned_bundle
 from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run, outputs_of, set_value
 from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, plain, rewritten
@@ -165,3 +167,22 @@ def test_the_solver_leads_to_the_end_once_a_tunable_parameter_was_moved(logs: Pa
     np.testing.assert_array_equal(log.plant_leads, [False, False, True, True, True])
     (handover,) = log.handovers
     assert handover.reason == "gain = 2 was 1 when the run began, and in training it was constant over a run"
+
+
+def test_the_end_of_a_run_is_that_of_a_served_surrogate_too(plant: Path, logs: Path, tmp_path: Path) -> None:
+    """It gives its place at the service back, while the instance of the tap is still there to be read."""
+    bundle = make_surrogate_bundle()
+    with Server([bundle], ServeConfig(listen="127.0.0.1:0", session_limit=1)) as server:
+        fast = build_remote_fmu(bundle, server.address, tmp_path / "Fast.fmu")
+        tap = build_tap_fmu(plant, tmp_path / "tap.fmu", TapConfig(Mode.SHADOW), fast).path
+        kept = []
+        for number in range(3):
+            extract(str(tap), str(tmp_path / str(number)))
+            kept.append(InnerFmu(tmp_path / str(number), "room"))
+            kept[-1].setup_experiment(0.0)
+            kept[-1].enter_initialization_mode()
+            kept[-1].exit_initialization_mode()
+            kept[-1].advance(0.0, STEP_SIZE)
+            kept[-1].terminate()
+            assert np.isfinite(outputs_of(kept[-1])).all()
+    assert all(np.isfinite(run.surrogate_outputs[1:]).all() for run in read_logs([logs]))
