@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fmpy import read_model_description
 
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.evaluation.card import Card
@@ -71,8 +72,14 @@ def test_a_slow_fmu_becomes_a_fast_one_with_a_card(pendulum: Path, tmp_path: Pat
 
     data = (tmp_path / "Fast.distill" / "data" / "train.nc").stat().st_mtime_ns
     fast.unlink()
-    assert main(arguments) == 0  # again: nothing is recorded or trained anew
-    assert "surrogate.toml is used as it is" in capsys.readouterr().out
+    plan = tmp_path / "Fast.distill" / "surrogate.toml"
+    plan.write_text(plan.read_text() + '\n[build]\nmodel_identifier = "Quick"\nown_outputs = "real"\n')
+    assert main([*arguments, "--own-outputs", "local"]) == 0  # again: nothing is recorded or trained anew
+    assert "surrogate.toml is used as it is" in (said := capsys.readouterr().out)
+    assert f"--config {plan} --fmi 2.0 --own-outputs local" in said
+    description = read_model_description(str(fast))
+    assert description.coSimulation.modelIdentifier == "Quick"
+    assert {v.name: v.causality for v in description.modelVariables}["in_domain"] == "local"
     assert (tmp_path / "Fast.distill" / "data" / "train.nc").stat().st_mtime_ns == data and fast.exists()
 
 

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surrogate_fmu.errors import SnapshotError
@@ -43,6 +43,7 @@ def runs(manifest: Manifest, tunable: int) -> st.SearchStrategy[RunState]:
 RUNS = runs(MANIFEST, 0)
 
 
+@settings(deadline=None)
 @pytest.mark.parametrize(("manifest", "tunable"), [(MANIFEST, 0), (TUNED, 2)], ids=["fixed", "tunable"])
 @given(st.data())
 def test_every_bit_comes_back(manifest: Manifest, tunable: int, data: st.DataObject):
@@ -62,6 +63,7 @@ def test_a_distance_below_zero_is_none():
         decode_run(encode_run(run), TUNED)
 
 
+@settings(deadline=None)
 @given(RUNS, st.integers(0, 2**32))
 def test_broken_bytes_are_refused_or_are_a_run(run: RunState, seed: int):
     chance = random.Random(seed)
