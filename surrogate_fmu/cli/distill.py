@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import os
 import shlex
 import shutil
@@ -221,6 +222,8 @@ def _values(option: str, texts: list[str]) -> Mapping[str, float]:
         name, _, value = text.rpartition("=")
         try:
             values[name] = float(value)
+            if not math.isfinite(values[name]):
+                raise ValueError(f"{value} is no value to keep")
         except ValueError as error:
             raise ConfigError(f"{option} {text!r}: {error}; expected NAME=VALUE, as k1=1.0") from error
         if not name:

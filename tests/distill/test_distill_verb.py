@@ -90,6 +90,19 @@ def test_a_slow_fmu_becomes_a_fast_one_with_a_card(pendulum: Path, tmp_path: Pat
         (("--hold", "gravity"), "--hold 'gravity': could not convert string to float: 'gravity'; expected NAME=VALUE"),
         (("--hold", "gravity=9.81", "--outputs", "height"), "has no numeric output 'height'; it has angle, speed"),
         (("--hold", "gravity=9.81", "--jobs", "0"), "--jobs 0 must be at least 1"),
+        (
+            ("--hold", "gravity=9.81", "--hold", "torque=0", "--range", "torque=-1:1"),
+            "the input torque has a range and is held at 0; say one of the two",
+        ),
+        (("--hold", "gravity=9.81", "--range", "torque=nan:1"), "--range 'torque=nan:1': min nan and max 1 must be finite numbers"),
+        (("--hold", "gravity=9.81", "--range", "torque=0:inf"), "--range 'torque=0:inf': min 0 and max inf must be finite numbers"),
+        (
+            (
+                "--hold",
+                "gravity=nan",
+            ),
+            "--hold 'gravity=nan': nan is no value to keep; expected NAME=VALUE",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_a_run(
