@@ -146,7 +146,7 @@ class Session:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Run latents alone as
                 in `initialize`.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.

@@ -151,7 +151,7 @@ class Stepper:
         Args:
             run: that has started.
             draws: its latents.
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Or the run latents alone,
                 (run_latent_dim,), and step latents are drawn from the seed.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.

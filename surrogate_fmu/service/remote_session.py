@@ -166,7 +166,7 @@ class RemoteSession:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,) or (run_latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
             communication_step_size: [s]; None is one step of the generator.
             communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time

@@ -49,10 +49,11 @@ double sf_tuned_distance(const double *x, const double *start)
     double worst = 0.0;
     for (int32_t r = 0; r < data->condition_range_count; r++) {
         const sf_range *range = &data->condition_ranges[r];
-        for (int32_t i = 0; i < range->size; i++) {
-            const double distance = moved(*x++, *start++, range);
+        for (int32_t i = 0; range->tunable && i < range->size; i++) {
+            const double distance = moved(x[i], start[i], range);
             worst = distance > worst ? distance : worst;
         }
+        x += range->size, start += range->size;
     }
     return worst;
 }
