@@ -182,6 +182,12 @@ class Variable:
         return {Causality.PARAMETER: Initial.EXACT, Causality.OUTPUT: Initial.CALCULATED}.get(self.causality)
 
     @property
+    def is_settable_in_run(self) -> bool:
+        """Whether it can be set between steps: inputs, and parameters that are tunable."""
+        tunable = self.causality is Causality.PARAMETER and self.variability is Variability.TUNABLE
+        return tunable or self.causality is Causality.INPUT
+
+    @property
     def size(self) -> int:
         """Number of scalars."""
         return math.prod(self.shape)
@@ -213,6 +219,11 @@ class Variable:
 def with_causality(variables: Iterable[Variable], *causalities: Causality) -> tuple[Variable, ...]:
     """The variables of these causalities, in their order."""
     return tuple(variable for variable in variables if variable.causality in causalities)
+
+
+def settable_parameters(variables: Iterable[Variable]) -> tuple[Variable, ...]:
+    """The parameters that are tunable, in their order."""
+    return tuple(variable for variable in with_causality(variables, Causality.PARAMETER) if variable.is_settable_in_run)
 
 
 def find_variable(variables: Sequence[Variable], name: str) -> Variable:

@@ -39,12 +39,17 @@ def energy(signals: dict[str, np.ndarray]) -> np.ndarray:
     return 0.5 * (v1**2 + v2**2 + x1**2 + (x2 - x1) ** 2 + x2**2)
 
 
+def distill(fmus: Path, fast: Path, budget: str, reach: float = 2.0) -> int:
+    """Distill the first mass of a folder, driven by the other's position within -reach to reach [m]; exit code of the verdict."""
+    held = [option for name in ("k1", "k2", "m1") for option in ("--hold", f"{name}=1")]
+    options = ["--range", f"x2={-reach:g}:{reach:g}", *held, "--step-size", str(STEP_S), "--budget", budget]
+    return surrogate_fmu(["distill", str(fmus / "MassSpringSubSystem1.fmu"), "-o", str(fast), *options])
+
+
 def distill_and_compare(fmus: Path, work: Path, budget: str) -> tuple[int, Comparison]:
     """Exit code of distilling the first mass of a folder, and the coupled motion with it and with its surrogate."""
     fast, before, after = (work / name for name in ("Fast.fmu", "masses.ssp", "masses-fast.ssp"))
-    held = [option for name in ("k1", "k2", "m1") for option in ("--hold", f"{name}=1")]
-    options = ["--range", "x2=-2:2", *held, "--step-size", str(STEP_S), "--budget", budget]
-    status = surrogate_fmu(["distill", str(fmus / "MassSpringSubSystem1.fmu"), "-o", str(fast), *options])
+    status = distill(fmus, fast, budget)
     swap(make_system(fmus, before), "left", fast, after)
     return status, compare(before, after, STEP_S)
 

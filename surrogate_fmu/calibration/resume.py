@@ -14,6 +14,7 @@ from surrogate_fmu.runtime.ensemble import Standing
 from surrogate_fmu.runtime.run_state import RunState, encode_run
 from surrogate_fmu.runtime.session import Session
 from surrogate_fmu.runtime.snapshot import seal_snapshot
+from surrogate_fmu.runtime.tunable import TunableParameters
 
 
 def replay(bundle: Bundle, posterior: Posterior, members: Sequence[int] | NDArray[np.int64], device: str = "cpu") -> Standing:
@@ -78,6 +79,7 @@ def member_snapshot(
         standing.step_index,
         standing.hidden[0],
         tuple(standing.outputs[0].tolist()),
+        start=TunableParameters(manifest).values(condition),
     )
     return seal_snapshot(bytes.fromhex(bundle.digest), encode_run(run))
 

@@ -1,6 +1,7 @@
 """`surrogate-fmu build`: an FMU from a bundle, from TorchScript with a manifest, or from a plant."""
 
 import argparse
+import dataclasses
 import io
 import zipfile
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FMU", help="the FMU to write (default: <name>.fmu)")
     parser.add_argument("--manifest", type=Path, metavar="JSON", help="the manifest of a TorchScript generator")
+    parser.add_argument("--config", type=Path, metavar="TOML", help="options from the section [build]; those given here go first")
     parser.add_argument(
         "--backend",
         choices=("native", "python", "remote"),
@@ -45,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-sources", action="store_true", help="add C sources that the target may compile itself")
     parser.add_argument("--float64", action="store_true", help="compute the network in double precision")
     parser.add_argument("--external-latents", action="store_true", help="add inputs z for z_mode = external")
+    parser.add_argument(
+        "--own-outputs",
+        choices=("typed", "real", "local"),
+        help="in_domain and domain_distance as a Boolean and a real output (default), as real outputs 1.0 or 0.0, for masters that "
+        "read every output so, or as local variables",
+    )
     parser.add_argument("--model-identifier", metavar="NAME", help="name of the binaries (default: the bundle's name)")
     parser.add_argument(
         "--plant", metavar="FILE.py:CLASS", help="build the FMU of this plant instead; its packages must be on the host"
@@ -81,6 +89,7 @@ def _build_plant(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
 
     theirs = {
         "--manifest": arguments.manifest,
+        "--config": arguments.config,
         "--backend": arguments.backend,
         "--fmi": arguments.fmi,
         "--platform": arguments.platform,
@@ -90,6 +99,7 @@ def _build_plant(arguments: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
         "--float64": arguments.float64,
         "--external-latents": arguments.external_latents,
         "--model-identifier": arguments.model_identifier,
+        "--own-outputs": arguments.own_outputs,
         "--target": arguments.target,
     }
     given = [name for name, value in theirs.items() if value]
@@ -114,6 +124,7 @@ def _build_surrogate(bundle: "Bundle", output: Path, config: "BuildConfig", targ
         "external_latents": config.external_latents,
         "model_identifier": config.model_identifier,
         "fmi": config.fmi,
+        "own_outputs": config.own_outputs,
     }
     if target is not None:
         return build_remote_fmu(bundle, target, output, **options), REMOTE_HOST_NEEDS
@@ -138,23 +149,38 @@ def _bundle(arguments: argparse.Namespace) -> "Bundle":
 
 
 def _config(arguments: argparse.Namespace) -> "BuildConfig":
-    from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion, Platform
+    from surrogate_fmu.fmu.config import Backend, FmiVersion, OwnOutputs, Platform
 
-    names = list(Platform) if arguments.platform and _ALL in arguments.platform else arguments.platform or []
     try:
-        return BuildConfig(
-            Backend(arguments.backend or Backend.NATIVE),
-            arguments.external_latents,
-            arguments.model_identifier,
-            FmiVersion(arguments.fmi or FmiVersion.V2),
-            tuple(Platform(name) for name in names),
-            1 if arguments.ensemble is None else arguments.ensemble,
-            BuildConfig.quantiles if arguments.quantiles is None else arguments.quantiles,
-            arguments.with_sources,
-            arguments.float64,
+        names = list(Platform) if arguments.platform and _ALL in arguments.platform else arguments.platform
+        given = {
+            "backend": arguments.backend and Backend(arguments.backend),
+            "external_latents": arguments.external_latents or None,
+            "model_identifier": arguments.model_identifier,
+            "fmi": arguments.fmi and FmiVersion(arguments.fmi),
+            "platforms": names and tuple(Platform(name) for name in names),
+            "ensemble": arguments.ensemble,
+            "quantiles": arguments.quantiles,
+            "with_sources": arguments.with_sources or None,
+            "float64": arguments.float64 or None,
+            "own_outputs": arguments.own_outputs and OwnOutputs(arguments.own_outputs),
+        }
+        return dataclasses.replace(
+            _section(arguments.config), **{name: value for name, value in given.items() if value is not None}
         )
     except ValueError as error:
         raise BuildError(f"{error}; platforms are {', '.join(Platform)} and {_ALL}") from error
+
+
+def _section(path: Path | None) -> "BuildConfig":
+    """`[build]` of a configuration; the defaults where there is none."""
+    from surrogate_fmu.fmu.config import BuildConfig
+
+    if path is None:
+        return BuildConfig()
+    from surrogate_fmu.config import load_config
+
+    return load_config(path).build
 
 
 def _numbers(text: str) -> tuple[float, ...]:

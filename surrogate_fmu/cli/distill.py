@@ -2,10 +2,12 @@
 
 import argparse
 import contextlib
+import math
 import os
 import shlex
 import shutil
 import time
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=seconds, default=1200.0, metavar="TIME", help="for recording and training: 20m, 2h")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; default one per core")
     parser.add_argument("--rounds", action="store_true", help="record in rounds, where the surrogate is unsure; for slow plants")
-    parser.add_argument("--backend", choices=("native", "python"), default="native", help="of the surrogate's FMU")
-    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plant's")
+    parser.add_argument("--backend", choices=("native", "python"), help="of the surrogate's FMU; default the plan's, native")
+    parser.add_argument("--fmi", choices=("2.0", "3.0"), help="version of the surrogate's FMU; default the plan's or the plant's")
+    parser.add_argument(
+        "--own-outputs",
+        choices=("typed", "real", "local"),
+        help="how the surrogate's FMU has in_domain and domain_distance: see build",
+    )
     parser.add_argument("--folder", type=Path, help="for plan, data, bundle and card; default beside the output")
 
 
@@ -80,12 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(plan)
     _record_and_train(config, plan, arguments.jobs, arguments.rounds)
     own = _version_of(arguments.plant)
-    fmi = arguments.fmi or own
+    fmi = arguments.fmi or tomllib.loads(config.text).get("build", {}).get("fmi") or own
     if fmi != own:
         print(
             f"warning: the plant is FMI {own} and the surrogate FMI {fmi}, which has other types; some value references may differ"
         )
-    _verb("build", str(config.bundle_path), "--backend", arguments.backend, "--fmi", fmi, "-o", str(output))
+    options = {"--backend": arguments.backend, "--fmi": fmi, "--own-outputs": arguments.own_outputs}
+    given = [part for name, value in options.items() if value for part in (name, value)]
+    _verb("build", str(config.bundle_path), "--config", str(plan), *given, "-o", str(output))
     try:
         return _verb("verify", str(output), "--config", str(plan), "--time-plant", "-o", str(folder / "card"))
     finally:  # whatever the verdict
@@ -245,6 +254,8 @@ def _values(option: str, texts: list[str]) -> Mapping[str, float]:
         name, _, value = text.rpartition("=")
         try:
             values[name] = float(value)
+            if not math.isfinite(values[name]):
+                raise ValueError(f"{value} is no value to keep")
         except ValueError as error:
             raise ConfigError(f"{option} {text!r}: {error}; expected NAME=VALUE, as k1=1.0") from error
         if not name:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from surrogate_fmu.dataset.trajectories import Array, Trajectories
+from surrogate_fmu.dataset.trajectories import Trajectories
 from surrogate_fmu.distill.integrators import Integrator
 from surrogate_fmu.plant.design import Budget, Range
 from surrogate_fmu.plant.excitation import Schedule
@@ -64,8 +64,8 @@ def make_budgets(
             continue
         start, interval, (low, high) = parameters[integrator.start], ranges[name], limits[integrator.output]
         gain = integrator.coefficients[0] / step_size
-        moves: Array = gain * steps * step_size * np.array([interval.min, interval.max])
-        down, up = start.min + min(0.0, moves.min()), start.max + max(0.0, moves.max())
+        moves = [gain * steps * step_size * end for end in (interval.min, interval.max)]
+        down, up = start.min + min(0.0, *moves), start.max + max(0.0, *moves)
         if down >= low and up <= high:
             continue
         low, high = max(low, down), min(high, up)

@@ -33,6 +33,8 @@ def input_ranges(
     for name in (*given, *held):
         if name not in {v.name for v in inputs}:
             raise ConfigError(f"{plant} has no input {name!r}; it has {_names([v.name for v in inputs])}")
+    for name in given.keys() & held.keys():
+        raise ConfigError(f"the input {name} has a range and is held at {held[name]:g}; say one of the two")
     ranges = dict(given)
     missing = []
     for variable in inputs:

@@ -97,7 +97,8 @@ def committee_disagreement(
 ) -> Array:
     """How far the means of trainings lie apart under every schedule (schedule,), root mean square in units of `unit` (output,).
 
-    All generators get the same latents, and what the number of draws leaves to chance is taken off.
+    All generators get the same latents, and what the number of draws leaves to chance is taken off. Where a generator diverges
+    nothing is known: such a schedule is as unsure as the most unsure one, at least by 1.
     """
     sizes = config.generator
     draws = draws if sizes.run_latent_dim + sizes.step_latent_dim else 1
@@ -116,7 +117,10 @@ def committee_disagreement(
                 noise += members.var(dim=0).mean(dim=(1, 2)) / draws / len(generators)
         apart = torch.stack(means).var(dim=0).mean(dim=(1, 2))
         found.append((apart - noise).clamp_min(0.0).sqrt())
-    return np.asarray(torch.cat(found), dtype=float)
+    total = np.asarray(torch.cat(found), dtype=float)
+    finite = np.isfinite(total)
+    total[~finite] = total[finite].max(initial=1.0)
+    return total
 
 
 def draw_schedules_by_weight(disagreement: Array, taken: Sequence[int], count: int, random: np.random.Generator) -> list[int]:

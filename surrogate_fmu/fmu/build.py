@@ -9,7 +9,7 @@ from pathlib import Path
 
 from surrogate_fmu.bundle.archive import Bundle, archive_bytes
 from surrogate_fmu.errors import BuildError
-from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
+from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion, OwnOutputs
 from surrogate_fmu.fmu.documentation import plant_page, surrogate_page
 from surrogate_fmu.fmu.interface import INTEGER_MAX, LONG_MAX, ensemble_statistics, surrogate_interface
 from surrogate_fmu.fmu.model_description import Capabilities, describe_plant, describe_surrogate
@@ -34,6 +34,7 @@ def build_python_fmu(
     fmi: FmiVersion = FmiVersion.V2,
     ensemble: int = 1,
     quantiles: tuple[float, ...] = BuildConfig.quantiles,
+    own_outputs: OwnOutputs = OwnOutputs.TYPED,
 ) -> Path:
     """Build the FMU of a bundle; equal bundles, options and versions give equal bytes.
 
@@ -45,6 +46,7 @@ def build_python_fmu(
         fmi: version of the standard.
         ensemble: members that step together; with 2 and more, outputs gain `<name>.mean`, `.std` and quantiles.
         quantiles: of the members.
+        own_outputs: how `in_domain` and `domain_distance` are told.
 
     Raises:
         BuildError: PythonFMU, or PythonFMU3 for FMI 3.0, is not installed, or the options cannot be used.
@@ -58,7 +60,9 @@ def build_python_fmu(
         SURROGATE_HOST_NEEDS,
     )
     try:
-        config = BuildConfig(Backend.PYTHON, external_latents, model_identifier, fmi, (), ensemble, quantiles)
+        config = BuildConfig(
+            Backend.PYTHON, external_latents, model_identifier, fmi, (), ensemble, quantiles, own_outputs=own_outputs
+        )
     except ValueError as error:
         raise BuildError(str(error)) from error
     return _build_surrogate(bundle, slave, path, config)
@@ -72,13 +76,14 @@ def build_remote_fmu(
     external_latents: bool = False,
     model_identifier: str | None = None,
     fmi: FmiVersion = FmiVersion.V2,
+    own_outputs: OwnOutputs = OwnOutputs.TYPED,
 ) -> Path:
     """Build the FMU whose steps a service takes; equal arguments and versions give equal bytes.
 
     Args:
         bundle: what the service serves; its manifest and its digest go into the FMU, its weights do not.
         target: host:port of the service; the host's SURROGATE_FMU_TARGET may say otherwise.
-        path, external_latents, model_identifier, fmi: as `build_python_fmu`.
+        path, external_latents, model_identifier, fmi, own_outputs: as `build_python_fmu`.
 
     Raises:
         BuildError: as `build_python_fmu`, or the target is no host:port.
@@ -94,7 +99,7 @@ def build_remote_fmu(
         REMOTE_HOST_NEEDS,
     )
     try:
-        config = BuildConfig(Backend.REMOTE, external_latents, model_identifier, fmi)
+        config = BuildConfig(Backend.REMOTE, external_latents, model_identifier, fmi, own_outputs=own_outputs)
     except ValueError as error:
         raise BuildError(str(error)) from error
     return _build_surrogate(bundle, slave, path, config)
@@ -127,13 +132,13 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
         raise BuildError(str(error)) from error
     runtime = wrapper_runtime(fmi)
     sources = import_closure([f"surrogate_fmu.{slave.module}", f"{PYTHON_SLAVES}.{runtime.wrapper.shell[0]}"])
-    attributes = {**slave.attributes, "external_latents": external_latents}
+    attributes = {**slave.attributes, "external_latents": external_latents, "own_outputs": config.own_outputs.value}
     digest = digest_of([bundle.digest, name, json.dumps(attributes, sort_keys=True), version], sources, runtime)
     package = copy_name(digest)
     statistics = ensemble_statistics(config.ensemble, config.quantiles)
     arrays = fmi is FmiVersion.V3
     seed_max = (LONG_MAX if arrays else INTEGER_MAX) - (config.ensemble - 1)  # member m has the seed + m
-    scalars = surrogate_interface(manifest, external_latents, statistics, arrays, seed_max)
+    scalars = surrogate_interface(manifest, external_latents, statistics, arrays, seed_max, config.own_outputs)
     unknown = [f"{s.name} ({s.fmi3_type})" for s in scalars if s.fmi3_type not in (None, *_FMI3_TYPES)] if arrays else []
     if unknown:
         raise BuildError(
@@ -154,7 +159,9 @@ def _build_surrogate(bundle: Bundle, slave: _Slave, path: Path, config: BuildCon
     attributes["token"] = description.guid  # after the digest, which it is made of
     files |= slave_module(package, runtime.wrapper, slave.module, slave.base, name, attributes)
     files |= {f"resources/{name}": content for name, content in slave.resources.items()}
-    files["documentation/index.html"] = surrogate_page(manifest, version, slave.host_needs, external_latents).encode()
+    files["documentation/index.html"] = surrogate_page(
+        manifest, version, slave.host_needs, external_latents, own_outputs=config.own_outputs
+    ).encode()
     files["documentation/manifest.json"] = manifest.to_json().encode()
     if manifest.card:
         files["documentation/card.json"] = (json.dumps(manifest.card, indent=1, sort_keys=True) + "\n").encode()

@@ -25,6 +25,17 @@ class FmiVersion(StrEnum):
     V3 = "3.0"
 
 
+class OwnOutputs(StrEnum):
+    """How a surrogate tells `in_domain` and `domain_distance`, which are its own and none of the plant's."""
+
+    TYPED = "typed"
+    """Outputs of the types that they have: a Boolean and a real number."""
+    REAL = "real"
+    """Outputs that are real numbers, `in_domain` 1.0 or 0.0: for masters that read every output as one."""
+    LOCAL = "local"
+    """Local variables, which can be read, and no outputs: for masters that take all outputs for those of the plant."""
+
+
 class Platform(StrEnum):
     """A machine that a native FMU has a library for."""
 
@@ -49,6 +60,7 @@ class BuildConfig:
         quantiles: of the members, each between 0 and 1; 0.05 is called q05.
         with_sources: add compilable sources.
         float64: arithmetic of the network in double precision.
+        own_outputs: how `in_domain` and `domain_distance` are told; statistics of an ensemble are real outputs in any case.
     """
 
     backend: Backend = Backend.NATIVE
@@ -60,6 +72,7 @@ class BuildConfig:
     quantiles: tuple[float, ...] = (0.05, 0.95)
     with_sources: bool = False
     float64: bool = False
+    own_outputs: OwnOutputs = OwnOutputs.TYPED
 
     def __post_init__(self) -> None:
         name = self.model_identifier

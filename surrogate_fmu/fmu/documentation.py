@@ -5,9 +5,10 @@ from html import escape
 from typing import Any
 
 from surrogate_fmu.face import Face
+from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, INTEGER_MAX, Z_MODES
 from surrogate_fmu.manifest import Interval, Manifest
-from surrogate_fmu.variables import Variable, VariableType
+from surrogate_fmu.variables import Variable, VariableType, settable_parameters
 
 _STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
@@ -30,12 +31,14 @@ def surrogate_page(
     *,
     native: bool = False,
     members: int = 1,
+    own_outputs: OwnOutputs = OwnOutputs.TYPED,
 ) -> str:
     """The page of a surrogate as HTML.
 
     Args:
         native: whether it is of the native backend, which has derivatives and the CPU alone.
         members: of the ensemble.
+        own_outputs: how `in_domain` and `domain_distance` are told.
     """
     latents = (
         f"Run latents, drawn once per run (this unit differs from its sisters): {manifest.run_latent_dim}. "
@@ -63,8 +66,9 @@ def surrogate_page(
         "so equal seeds and inputs give equal trajectories.</p>",
         f"<p><code>z_mode</code>: {escape(z_modes)}. {external}</p>",
         "<h2>Outside the training range</h2>",
-        f"<p><code>domain_policy</code>: {escape(policies)}. The output <code>in_domain</code> says whether the last step lay "
-        "inside, <code>domain_distance</code> how far outside, in widths of the worst variable's range.</p>",
+        f"<p><code>domain_policy</code>: {escape(policies)}. {_IN_DOMAIN[own_outputs]}, "
+        "<code>domain_distance</code> how far outside, in widths of the worst variable's range.</p>",
+        *_tunable(manifest.variables),
         "<h2>Host</h2>",
         _host(host_needs),
         f"<p>{_CPU_ONLY if native else _TORCH_DEVICES}</p>",
@@ -74,6 +78,12 @@ def surrogate_page(
     ]
     return _page(manifest.name, version, parts)
 
+
+_IN_DOMAIN = {
+    OwnOutputs.TYPED: "The output <code>in_domain</code> says whether the last step lay inside",
+    OwnOutputs.REAL: "The output <code>in_domain</code> is 1 if the last step lay inside and else 0",
+    OwnOutputs.LOCAL: "The local variable <code>in_domain</code> says whether the last step lay inside",
+}
 
 _DERIVATIVES = (
     "<h2>Derivatives</h2>",
@@ -143,6 +153,15 @@ def _variable_table(variables: Sequence[Variable], domain: Mapping[str, Interval
             cells.append(f"{interval.min:g} to {interval.max:g}")
         rows.append([*cells, variable.description])
     return _table(columns, rows)
+
+
+def _tunable(variables: Sequence[Variable]) -> list[str]:
+    names = ", ".join(f"<code>{escape(variable.name)}</code>" for variable in settable_parameters(variables))
+    said = (
+        "may be set between steps and act from the next one on. In training parameters are constant over a run, so "
+        "a run in which one is changed is outside from then to its end; under clamp the value stays that with which the run began."
+    )
+    return [f"<p>Tunable parameters ({names}) {said}</p>"] if names else []
 
 
 def _kept(face: Face | None) -> list[str]:

@@ -142,7 +142,7 @@ def _add_scalar(variables: Element, scalar: Scalar, declared_type: str | None) -
     element = SubElement(variables, "ScalarVariable", name=scalar.name, valueReference=str(scalar.value_reference))
     if scalar.description:
         element.set("description", scalar.description)
-    element.set("causality", scalar.causality.value)
+    element.set("causality", scalar.described_causality)
     element.set("variability", scalar.variability.value)
     if scalar.initial is not None:
         element.set("initial", scalar.initial.value)

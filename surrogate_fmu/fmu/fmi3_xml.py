@@ -100,7 +100,7 @@ def _add_variable(variables: Element, scalar: Scalar, declared_type: str | None)
     unit, display_unit = units_of(scalar)
     attributes: dict[str, float | int | bool | str | None] = {
         "description": scalar.description or None,
-        "causality": scalar.causality.value,
+        "causality": scalar.described_causality,
         "variability": scalar.variability.value,
         "initial": None if scalar.initial is None else scalar.initial.value,
         "declaredType": declared_type,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from surrogate_fmu.face import Face
+from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.references import numbered
 from surrogate_fmu.fmu.scalar import Kind, Role, Scalar
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
@@ -38,6 +39,7 @@ def surrogate_interface(
     statistics: Mapping[str, bool] | None = None,
     arrays: bool = False,
     seed_max: int = INTEGER_MAX,
+    own_outputs: OwnOutputs = OwnOutputs.TYPED,
 ) -> tuple[Scalar, ...]:
     """The variables of a surrogate.
 
@@ -48,13 +50,14 @@ def surrogate_interface(
             quantity). Each output gains `<output>.<statistic>`.
         arrays: keep array variables, and `z`, as one variable each.
         seed_max: the largest seed.
+        own_outputs: how `in_domain` and `domain_distance` are told.
     """
     offsets: dict[str, int] = {}
     for variables in (manifest.condition, manifest.outputs):
         sizes = [variable.size for variable in variables]
         offsets |= dict(zip([v.name for v in variables], itertools.accumulate(sizes, initial=0), strict=False))
     own = [scalar for v in manifest.variables for scalar in _scalars_of(v, arrays, offsets[v.name])]
-    extras = _surrogate_extras(manifest, external_latents, arrays, seed_max)
+    extras = _surrogate_extras(manifest, external_latents, arrays, seed_max, own_outputs)
     for number, (statistic, relative) in enumerate((statistics or {}).items()):
         for variable in manifest.outputs:
             of = _statistic(variable, statistic)
@@ -144,6 +147,8 @@ def _quantile_name(quantile: float) -> str:
 def plant_interface(variables: Sequence[Variable]) -> tuple[Scalar, ...]:
     """The scalars of a plant: its variables, and the seed."""
     own = [scalar for variable in variables for scalar in _scalars_of(variable)]
+    # A plant gets its parameters at the start of a run and at no other time.
+    own = [replace(s, variability=Variability.FIXED) if s.variability is Variability.TUNABLE else s for s in own]
     return numbered(variables, own, [_seed("seed of the run: chooses the individual and its noise")])
 
 
@@ -183,18 +188,27 @@ def _scalars_of(variable: Variable, arrays: bool = False, offset: int = 0) -> li
     return scalars
 
 
-def _surrogate_extras(manifest: Manifest, external_latents: bool, arrays: bool, seed_max: int) -> list[Scalar]:
+def _surrogate_extras(
+    manifest: Manifest, external_latents: bool, arrays: bool, seed_max: int, own_outputs: OwnOutputs
+) -> list[Scalar]:
     extras = [
         _seed("seed of the latents: equal seeds and inputs give equal trajectories", seed_max),
         _choice(Role.Z_MODE, len(Z_MODES), "where the latents come from"),
         _choice(Role.DOMAIN_POLICY, len(DOMAIN_POLICIES), "what happens outside the training domain"),
         _parameter(Role.DEVICE, Kind.STRING, "cpu", "where the generator runs: cpu, cuda or cuda:<index>"),
-        _output(Role.IN_DOMAIN, Kind.BOOLEAN, "whether the last step lay inside the training domain"),
-        _output(Role.DOMAIN_DISTANCE, Kind.REAL, "distance from the training domain in widths of the worst variable's range"),
+        *_own_outputs(own_outputs),
     ]
     if external_latents and manifest.latent_dim:
         extras += _latent_inputs(manifest, arrays)
     return extras
+
+
+def _own_outputs(kind: OwnOutputs) -> list[Scalar]:
+    inside = _output(Role.IN_DOMAIN, Kind.BOOLEAN, "whether the last step lay inside the training domain")
+    distance = _output(Role.DOMAIN_DISTANCE, Kind.REAL, "distance from the training domain in widths of the worst variable's range")
+    if kind is OwnOutputs.REAL:
+        inside = replace(inside, kind=Kind.REAL, unit="1", description=f"{inside.description}: 1, else 0")
+    return [replace(scalar, is_local=kind is OwnOutputs.LOCAL) for scalar in (inside, distance)]
 
 
 def _latent_inputs(manifest: Manifest, arrays: bool) -> list[Scalar]:

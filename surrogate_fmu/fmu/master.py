@@ -88,6 +88,8 @@ class FmuSession:
         if arrays and latent_names:
             latent_names = [Role.LATENT.value]
         self._latents = [self._role(name) for name in latent_names]
+        in_domain = described.get(self._name_of(Role.IN_DOMAIN))
+        self._in_domain_is_real = in_domain is not None and in_domain.type != "Boolean"  # as it was built
         self._seed_max = int(getattr(described.get(self._name_of(Role.SEED)), "max", None) or INTEGER_MAX)
         self._start_time = start_time
         self._device = device
@@ -123,7 +125,7 @@ class FmuSession:
             self._write_configuration()
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Set inputs, and before the run parameters, by name in their units. All are taken, or none."""
+        """Set inputs and tunable parameters, and before the run all parameters, by name in their units; all are taken, or none."""
         with self._lock:
             self._check_open("set_values")
             self._write(*self._scalars_of(values))
@@ -193,7 +195,8 @@ class FmuSession:
         """Whether the last step lay inside the training domain."""
         with self._lock:
             self._check_open("in_domain")
-            return bool(self._call(self._fmu.getBoolean, [self._role(Role.IN_DOMAIN)])[0])
+            read = self._fmu.getReal if self._in_domain_is_real else self._fmu.getBoolean
+            return bool(self._call(read, [self._role(Role.IN_DOMAIN)])[0])
 
     @property
     def domain_distance(self) -> float:
@@ -368,7 +371,7 @@ class FmuSession:
             variable = find_variable(self.manifest.variables, name)
             if variable.causality is Causality.OUTPUT:
                 raise InputError(f"{name!r} is an output and cannot be set; inputs are {[v.name for v in self.manifest.inputs]}")
-            if variable.causality is Causality.PARAMETER and self._running:
+            if self._running and not variable.is_settable_in_run:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
             try:
                 array = np.asarray(value, dtype=np.float64)

@@ -120,7 +120,7 @@ class ModelDescription:
     @property
     def outputs(self) -> tuple[int, ...]:
         """Indices of the outputs in `scalars`."""
-        return tuple(i for i, scalar in enumerate(self.scalars) if scalar.causality is Causality.OUTPUT)
+        return tuple(i for i, scalar in enumerate(self.scalars) if scalar.described_causality == Causality.OUTPUT)
 
     @property
     def calculated(self) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ class Scalar:
         plant_unit: as in `Variable`.
         recorded: of one that is kept, the value at which the surrogate was recorded.
         elements: of an array whose elements are variables of their own, row-major; they say what the array does not.
+        is_local: whether the model description calls it a local variable; it is read like the output that it else is.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Scalar:
     plant_unit: PlantUnit | None = None
     recorded: float = 0.0
     elements: tuple["Scalar", ...] = ()
+    is_local: bool = False
 
     @property
     def size(self) -> int:
@@ -93,6 +95,11 @@ class Scalar:
         if self.start is None:
             return ()
         return tuple(e.start for e in self.elements if e.start is not None) if self.elements else (self.start,) * self.size
+
+    @property
+    def described_causality(self) -> str:
+        """FMI's word for it."""
+        return "local" if self.is_local else self.causality.value
 
 
 def number_limits(scalar: Scalar) -> tuple[float, float]:

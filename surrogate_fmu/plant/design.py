@@ -1,5 +1,6 @@
 """What to excite and how: the design of inputs and parameters, as a configuration file states it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -66,9 +67,8 @@ class InputDesign:
     profile: ProfileFile | None = None
 
     def __post_init__(self) -> None:
-        if self.min >= self.max:
-            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
-        if not 0 < self.hold_s[0] <= self.hold_s[1]:
+        _check_ends(self.min, self.max)
+        if not 0 < self.hold_s[0] <= self.hold_s[1] < math.inf:
             raise ValueError(f"hold_s {list(self.hold_s)} must be two ascending times above 0")
         if not self.excitations:
             raise ValueError("excitations is empty; name at least one")
@@ -86,8 +86,7 @@ class Range:
     max: float
 
     def __post_init__(self) -> None:
-        if self.min >= self.max:
-            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
+        _check_ends(self.min, self.max)
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,11 @@ class Budget:
     reserve_s: float
 
     def __post_init__(self) -> None:
-        if self.gain == 0.0:
-            raise ValueError("gain is 0; give the change of the quantity per unit of the input and second")
-        if self.reserve_s <= 0.0:
+        if self.gain == 0.0 or not math.isfinite(self.gain):
+            raise ValueError(f"gain is {self.gain:g}; give the change of the quantity per unit of the input and second")
+        if not 0.0 < self.reserve_s < math.inf:
             raise ValueError(f"reserve_s {self.reserve_s:g} must be above 0 seconds")
-        if self.min >= self.max:
-            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
+        _check_ends(self.min, self.max)
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,16 @@ class Design:
     def __post_init__(self) -> None:
         if not self.inputs:
             raise ValueError("inputs is empty; name at least one input to excite")
+        for name, value in self.held.items():
+            if not math.isfinite(value):
+                raise ValueError(f"held has {value:g} for {name!r}; give the value that it keeps")
         both = sorted(set(self.inputs) & set(self.held))
         if both:
             raise ValueError(f"{', '.join(both)} cannot be excited and held; leave it out of inputs or of held")
+
+
+def _check_ends(low: float, high: float) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"min {low:g} and max {high:g} must be finite numbers")
+    if low >= high:
+        raise ValueError(f"min {low:g} is not below max {high:g}")

@@ -1,14 +1,13 @@
 """What an FMU has besides what is modelled of it, as far as a system may be wired to it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.face import OWN_NAMES, Alias, Face, Text
 from surrogate_fmu.plant.fmu_arrays import array_of, arrays_of
 from surrogate_fmu.plant.fmu_variable import INTEGERS, NUMERIC, read_variable
-from surrogate_fmu.variables import Causality, Variability, Variable
+from surrogate_fmu.variables import Variable
 
 _REFERENCES = 2**32  # there are so many
 
@@ -91,12 +90,9 @@ def _kept(variable: Any, units: Sequence[Any]) -> Variable | None:
     if not is_kept(variable):
         return None
     try:
-        kept = read_variable(variable, units, variable.name)
+        return read_variable(variable, units, variable.name)
     except ConfigError:  # described in a way that cannot be: no reason to refuse the FMU, which is used without it
         return None
-    # It plays no role when it is written, so it can have the variability that it has.
-    tunable = kept.causality is Causality.PARAMETER and variable.variability == "tunable"
-    return replace(kept, variability=Variability.TUNABLE) if tunable else kept
 
 
 def _rest_of_array(variable: Any, units: Sequence[Any]) -> Variable:

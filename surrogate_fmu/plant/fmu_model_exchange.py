@@ -69,13 +69,16 @@ class ModelExchangeFmu(PlantFmu):
     def _integrate(self, end: float) -> None:
         time, events = self._time, 0
         self._take_events(time)
-        while not math.isclose(time, end, rel_tol=1e-12, abs_tol=1e-12 * max(1.0, abs(end))):
+        while not _is_near(time, end):
             target = min(end, self._next_event)
-            state_event, _, time = self._solver.step(time, target)
-            if self._failure is not None:
-                raise self._failure
+            state_event = step_event = False
+            if _is_near(time, target):  # an event that is due now but for rounding, nearer than the solver can step
+                time = target
+            else:
+                state_event, _, time = self._solver.step(time, target)
+                if self._failure is not None:
+                    raise self._failure
             self._fmu.setTime(time)
-            step_event = False
             if self.description.modelExchange.needsCompletedIntegratorStep:
                 step_event, ended = self._fmu.completedIntegratorStep()
                 self._check(ended, time)
@@ -90,8 +93,11 @@ class ModelExchangeFmu(PlantFmu):
     def _take_events(self, time: float) -> None:
         """From event mode to continuous time."""
         update = self._fmu.updateDiscreteStates if self._third else self._fmu.newDiscreteStates
-        more = True
+        more, updates = True, 0
         while more:
+            updates += 1
+            if updates > _MOST_EVENTS:
+                raise RuntimeError(f"more than {_MOST_EVENTS} updates of events at {time:g} s; its discrete states do not settle")
             more, ended, _, _, is_known, next_event = update()
             self._check(ended, time)
             self._next_event = float(next_event) if is_known and next_event > time else math.inf
@@ -113,6 +119,11 @@ class ModelExchangeFmu(PlantFmu):
                 return None
 
         return call
+
+
+def _is_near(time: float, other: float) -> bool:
+    """Whether two times [s] differ by rounding alone."""
+    return math.isclose(time, other, rel_tol=1e-12, abs_tol=1e-12)
 
 
 class _Held:

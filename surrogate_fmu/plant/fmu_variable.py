@@ -69,11 +69,12 @@ def _type_of(variable: Any) -> VariableType:
 
 
 def _variability(variable: Any, causality: Causality, kind: VariableType, constant: bool) -> Variability:
-    """That of the FMU where a surrogate can have it: what is modelled of a parameter is fixed during a run."""
+    """That of the FMU where a surrogate can have it."""
     if constant and causality is Causality.OUTPUT:
         return Variability.CONSTANT
     if causality is Causality.PARAMETER:
-        return Variability.FIXED
+        tunable = variable.causality == "parameter" and variable.variability == "tunable"
+        return Variability.TUNABLE if tunable else Variability.FIXED
     return Variability.CONTINUOUS if kind is VariableType.REAL and variable.variability != "discrete" else Variability.DISCRETE
 
 

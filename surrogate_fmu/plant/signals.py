@@ -137,7 +137,7 @@ def _chirp(shape: _Shape) -> Array:
 def _multisine(shape: _Shape) -> Array:
     """Sines of equal amplitude and random phases, one in each part of the band on a logarithmic scale; peaks reach the levels."""
     lowest, highest = shape.band()
-    edges = np.geomspace(lowest, highest, _LINES + 1)
+    edges = np.sort(np.geomspace(lowest, highest, _LINES + 1))  # those of one frequency differ by rounding, either way
     frequencies, phases = shape.rng.uniform(edges[:-1], edges[1:]), shape.rng.random(_LINES)
     wave = np.sin(2 * np.pi * (np.arange(shape.count)[:, None] * frequencies + phases)).sum(axis=1)
     return shape.between(wave / np.abs(wave).max())

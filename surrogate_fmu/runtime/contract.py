@@ -15,6 +15,7 @@ import numpy as np
 
 from surrogate_fmu.errors import CallOrderError, DomainError, InputError, SessionError, SnapshotError, StepSizeError
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
+from surrogate_fmu.variables import settable_parameters
 
 _STEPS = 6
 
@@ -214,7 +215,7 @@ def _check_refusals(bench: _Bench) -> None:
     for variable in bench.manifest.inputs:
         bad = np.full(variable.shape, math.nan) if variable.shape else math.nan
         _refused(lambda name=variable.name, bad=bad: session.do_step({name: bad}), InputError, f"{variable.name} = NaN")  # type: ignore[misc]
-    for variable in bench.manifest.parameters[:1]:
+    for variable in [v for v in bench.manifest.parameters if not v.is_settable_in_run][:1]:
         value = np.full(variable.shape, variable.start) if variable.shape else variable.start
         _refused(lambda name=variable.name, value=value: session.set_values({name: value}), CallOrderError, "a parameter in a run")  # type: ignore[misc]
     assert _same(before, session.outputs), "a refused call changed the outputs"
@@ -248,6 +249,51 @@ def _check_domain(bench: _Bench) -> None:
         clamped, inside = bench.running(domain_policy=DomainPolicy.CLAMP), bench.running()
         edge = np.full(variable.shape, interval.max) if variable.shape else interval.max
         assert _same(clamped.do_step(beyond), inside.do_step(inputs | {variable.name: edge})), "clamp did not move to the edge"
+        return
+
+
+def _check_tunable(bench: _Bench) -> None:
+    for variable in settable_parameters(bench.manifest.variables):
+        interval = bench.manifest.domain[variable.name]
+        low, high = (min(max(end, variable.limits[0]), variable.limits[1]) for end in (interval.min, interval.max))
+        other = variable.nearest(high if high != variable.start else low)
+        if other == variable.start or not low <= float(variable.start or 0.0) <= high:
+            continue
+
+        def tuned(value: float, inputs: Any = None, name: str = variable.name, shape: Any = variable.shape) -> dict[str, Any]:
+            return {**(inputs or {}), name: np.full(shape, value) if shape else value}
+
+        start = float(variable.start or 0.0)
+        plain, same = bench.running(seed=5), bench.running(seed=5)
+        walked = bench.walk(plain)
+        seen = [same.do_step(tuned(start, bench.inputs(step))) for step in range(_STEPS)]
+        assert _same(walked, seen) and same.in_domain == plain.in_domain, f"{variable.name} set to what it is changed something"
+        session = bench.running(seed=5)
+        before = bench.walk(session, count=1)[0]
+        session.set_values(tuned(other))
+        assert _same(before, session.outputs), f"writing {variable.name} changed the outputs before do_step"
+        snapshot = session.snapshot()
+        changed = session.do_step(bench.inputs(1))
+        assert not session.in_domain and session.domain_distance > 0.0, f"{variable.name} was changed, which is called inside"
+        assert np.array_equal(session.values[variable.name], tuned(other)[variable.name]), f"{variable.name} does not read back"
+        session.do_step(tuned(start, bench.inputs(2)))
+        assert not session.in_domain, f"{variable.name} was changed in the run, and set back the run is called inside"
+        session.restore(snapshot)
+        assert _same(changed, session.do_step(bench.inputs(1))), f"{variable.name} did not come back with the snapshot"
+        assert not session.in_domain, f"a snapshot does not know that {variable.name} was changed"
+        session.reset()
+        session.initialize()
+        assert _same(walked, bench.walk(session)), f"{variable.name} was changed in the run before reset"
+        refusing = bench.running(seed=5, domain_policy=DomainPolicy.REFUSE)
+        _refused(lambda: refusing.do_step(tuned(other, bench.inputs(0))), DomainError, f"{variable.name} changed, policy refuse")  # noqa: B023
+        refusing.set_values(tuned(start))
+        assert _same(walked, bench.walk(refusing)), f"{variable.name} is set back, and the refused change did something"
+        clamped = bench.running(seed=5, domain_policy=DomainPolicy.CLAMP)
+        clamped.set_values(tuned(other))
+        assert _same(walked, bench.walk(clamped)), f"clamp did not keep {variable.name} where the run began"
+        assert not clamped.in_domain, f"{variable.name} was changed, which is called inside under clamp"
+        clamped.do_step(tuned(start, bench.inputs(_STEPS)))
+        assert clamped.in_domain, f"{variable.name} was set back and never seen under clamp, which is called outside"
         return
 
 
@@ -313,6 +359,7 @@ _CLAUSES: Mapping[str, Callable[[_Bench], None]] = {
     "a refused call says why and changes nothing": _check_refusals,
     "a multiple of the step is that many steps": _check_substeps,
     "outside the training domain it says so": _check_domain,
+    "a tunable parameter leaves the domain when it is changed in a run": _check_tunable,
     "latents come from where z_mode says": _check_latent_modes,
     "two sessions share nothing": _check_independence,
     "sessions may be stepped from threads": _check_threads,

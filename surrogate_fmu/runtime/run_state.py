@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from surrogate_fmu.errors import SnapshotError
 from surrogate_fmu.manifest import DomainPolicy, Manifest, ZMode
 from surrogate_fmu.runtime.latent import SEED_MAX
+from surrogate_fmu.variables import settable_parameters
 
 _FORMAT = 2
 _Z_MODES = tuple(ZMode)
@@ -34,6 +35,8 @@ class RunState(NamedTuple):
         outputs: (output_dim,), physical units; None before the start.
         domain_distance: from the training domain, in widths of the range of the worst variable; 0 inside.
         domain_message: which variable left which range; empty inside.
+        start: tunable parameters as they were when the run began, one per scalar; empty before the start and where there are none.
+        tuned_distance: the largest distance that they had from there in this run, as the generator saw them.
     """
 
     seed: int
@@ -46,6 +49,8 @@ class RunState(NamedTuple):
     outputs: tuple[float, ...] | None = None
     domain_distance: float = 0.0
     domain_message: str = ""
+    start: tuple[float, ...] = ()
+    tuned_distance: float = 0.0
 
 
 def hidden_numbers(run: RunState) -> NDArray[np.float32]:
@@ -75,7 +80,7 @@ def encode_run(run: RunState) -> bytes:
         len(outputs),
         len(message),
     )
-    numbers = (*run.condition, *run.external_latent, *outputs)
+    numbers = (*run.condition, *run.external_latent, *outputs, *run.start, *((run.tuned_distance,) if run.start else ()))
     return b"".join((head, struct.pack(f"<{len(numbers)}d", *numbers), hidden, message))
 
 
@@ -103,7 +108,8 @@ def decode_run(data: bytes, manifest: Manifest) -> RunState:
             f"the snapshot has {tuple(lengths[:4])} numbers of condition, latent, hidden state and outputs, this model {expected}; "
             "restore it into a session of its own bundle"
         )
-    number_count = condition_count + latent_count + output_count
+    tunable_count = sum(variable.size for variable in settable_parameters(manifest.variables)) if started else 0
+    number_count = condition_count + latent_count + output_count + (tunable_count + 1 if tunable_count else 0)
     hidden_start = _HEAD.size + 8 * number_count
     message_start = hidden_start + 4 * hidden_count
     if len(data) != message_start + message_length or z_mode >= len(_Z_MODES) or policy >= len(_POLICIES):
@@ -119,6 +125,10 @@ def decode_run(data: bytes, manifest: Manifest) -> RunState:
     except UnicodeDecodeError as error:
         raise _damaged(data) from error
     first_output = condition_count + latent_count
+    first_start = first_output + output_count
+    *start, tuned_distance = numbers[first_start:] or (0.0,)
+    if tuned_distance < 0.0:
+        raise _damaged(data)
     return RunState(
         seed,
         _Z_MODES[z_mode],
@@ -127,9 +137,11 @@ def decode_run(data: bytes, manifest: Manifest) -> RunState:
         numbers[condition_count:first_output],
         step_index,
         hidden if started else None,
-        numbers[first_output:] if started else None,
+        numbers[first_output:first_start] if started else None,
         distance,
         message,
+        tuple(start),
+        tuned_distance,
     )
 
 

@@ -108,11 +108,11 @@ class Session:
             self._run, self._draws = run, None
 
     def set_values(self, values: Mapping[str, Value]) -> None:
-        """Set inputs, and before the run parameters, by name in their units. All are taken, or none.
+        """Set inputs and tunable parameters, and before the run all parameters, by name in their units. All are taken, or none.
 
         Raises:
             InputError: a name is unknown or an output, or a value is not finite, of the wrong shape or outside min to max.
-            CallOrderError: a parameter comes after initialize.
+            CallOrderError: a fixed parameter comes after initialize.
         """
         with self._lock:
             self._check_allowed("set_values")
@@ -146,7 +146,7 @@ class Session:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Run latents alone as
                 in `initialize`.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.

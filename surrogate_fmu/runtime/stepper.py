@@ -24,6 +24,7 @@ from surrogate_fmu.runtime.domain import DomainBox
 from surrogate_fmu.runtime.draws import LatentDraws
 from surrogate_fmu.runtime.rows import Rows
 from surrogate_fmu.runtime.run_state import RunState, hidden_numbers
+from surrogate_fmu.runtime.tunable import TunableParameters
 from surrogate_fmu.runtime.values import ConditionValues, Value
 
 _FEW = 100  # numbers that are read sooner as a list than one tensor operation takes
@@ -43,6 +44,7 @@ class StepPlan(NamedTuple):
         substeps: generator steps to take.
         distance: of the condition from the training domain.
         message: which variable left which range.
+        tuned_distance: the largest distance of tunable parameters from where the run began, this step included.
     """
 
     run: RunState
@@ -52,6 +54,7 @@ class StepPlan(NamedTuple):
     substeps: int
     distance: float
     message: str
+    tuned_distance: float = 0.0
 
 
 class Stepper:
@@ -90,6 +93,7 @@ class Stepper:
             self._inference = OnStream(self._device)
         self._condition_box = DomainBox(self.manifest, self.manifest.condition)
         self._output_box = DomainBox(self.manifest, self.manifest.outputs)
+        self._tunable = TunableParameters(self.manifest)
         self._rows = Rows(self.manifest, self._device)
         self.reproducible_sizes = self._check_sizes(size, () if reproducible_batch or size == 1 else _LARGER_SIZES)
         self.reproducible_batch = self.reproducible_sizes[0]
@@ -121,14 +125,15 @@ class Stepper:
             SessionError: the generator gives values that are not finite.
         """
         run = self._with_latent(run, z, "initialize")
-        condition, distance, message = self._apply_domain(run, run.condition)
+        condition, distance, message, _ = self._apply_domain(run, run.condition)
         latent = draws.at(run, 0).copy()
         latent[self.manifest.run_latent_dim :] = 0.0
         with self._inference:
             y, h = self._initial(self._tensor(condition), self._to_device(torch.from_numpy(latent[None])))
             outputs = self._read_one(y, h, "initialize")
         distance, message = self._output_domain(run.domain_policy, outputs, distance, message)
-        return run._replace(hidden=h, outputs=outputs, domain_distance=distance, domain_message=message)
+        start = self._tunable.values(run.condition)
+        return run._replace(hidden=h, outputs=outputs, domain_distance=distance, domain_message=message, start=start)
 
     # -- plans -------------------------------------------------------------------------------------------------------
 
@@ -146,7 +151,7 @@ class Stepper:
         Args:
             run: that has started.
             draws: its latents.
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,), with z_mode `external`; held over substeps and kept until it is given again. Or the run latents alone,
                 (run_latent_dim,), and step latents are drawn from the seed.
             communication_step_size: [s]; None is one step of the generator. `communication_step` says which ones fit.
@@ -159,8 +164,8 @@ class Stepper:
         run = self._with_latent(run, z, "do_step")
         raw_condition = self.values.apply(run.condition, inputs, True) if inputs else run.condition
         substeps = self._substeps(run, communication_step_size, communication_point)
-        condition, distance, message = self._apply_domain(run, raw_condition)
-        return StepPlan(run, draws, raw_condition, condition, substeps, distance, message)
+        condition, distance, message, tuned = self._apply_domain(run, raw_condition)
+        return StepPlan(run, draws, raw_condition, condition, substeps, distance, message, tuned)
 
     def plan_columns(
         self,
@@ -200,9 +205,10 @@ class Stepper:
                 continue
             try:
                 run = runs[row] if z is None else self._with_latent(runs[row], z[row], "do_step")
-                condition, distance, message = self._apply_domain(run, raw) if outside[row] else (raw, 0.0, "")
+                looked_at = outside[row] or run.start
+                condition, distance, message, tuned = self._apply_domain(run, raw) if looked_at else (raw, 0.0, "", 0.0)
                 substeps = self._substeps(run, communication_step_size, None)
-                plans.append(StepPlan(run, draws[row], raw, condition, substeps, distance, message))
+                plans.append(StepPlan(run, draws[row], raw, condition, substeps, distance, message, tuned))
             except SessionError as error:
                 plans.append(error)
         return plans
@@ -322,15 +328,23 @@ class Stepper:
     def _with_latent(self, run: RunState, z: Value | None, call: str) -> RunState:
         return run if z is None else run._replace(external_latent=self.values.latent(z, run.z_mode, call))
 
-    def _apply_domain(self, run: RunState, condition: tuple[float, ...]) -> tuple[tuple[float, ...], float, str]:
+    def _apply_domain(self, run: RunState, condition: tuple[float, ...]) -> tuple[tuple[float, ...], float, str, float]:
+        """The condition that the generator gets; its distance and message; the distance of tunable parameters in this run."""
         distance = self._condition_box.distance(condition)
-        if distance == 0.0:
-            return condition, 0.0, ""
-        message = self._condition_box.describe(condition)
+        tuned = max(self._tunable.distance(condition, run.start), run.tuned_distance) if run.start else 0.0
+        if distance == tuned == 0.0:
+            return condition, 0.0, "", 0.0
+        if distance >= tuned:
+            message, hint = self._condition_box.describe(condition), "stay inside"
+        else:
+            message, hint = self._tunable.describe(condition, run.start), "set it back"
         if run.domain_policy is DomainPolicy.REFUSE:
-            raise DomainError(f"{message}; stay inside, or choose the domain policy 'warn' or 'clamp'")
-        clamped = run.domain_policy is DomainPolicy.CLAMP
-        return (self._condition_box.clamp(condition) if clamped else condition), distance, message
+            raise DomainError(f"{message}; {hint}, or choose the domain policy 'warn' or 'clamp'")
+        worst = max(distance, tuned)
+        if run.domain_policy is DomainPolicy.CLAMP:
+            held = self._tunable.held(condition, run.start) if run.start else condition
+            return self._condition_box.clamp(held), worst, message, 0.0
+        return condition, worst, message, tuned
 
     def _output_domain(self, policy: DomainPolicy, outputs: tuple[float, ...], distance: float, message: str) -> tuple[float, str]:
         output_distance = self._output_box.distance(outputs)
@@ -416,6 +430,8 @@ def _next_state(plan: StepPlan, outputs: tuple[float, ...], hidden: Any, distanc
         outputs,
         distance,
         message,
+        run.start,
+        plan.tuned_distance,
     )
 
 

@@ -11,7 +11,7 @@ from surrogate_fmu.errors import CallOrderError, InputError
 from surrogate_fmu.manifest import Manifest, ZMode
 from surrogate_fmu.runtime.communication_step import count_substeps
 from surrogate_fmu.runtime.slots import make_slots, read_slots
-from surrogate_fmu.variables import Causality, find_variable
+from surrogate_fmu.variables import find_variable
 
 Value = float | Sequence[float] | NDArray[Any]
 
@@ -38,11 +38,11 @@ class ConditionValues:
         Args:
             condition: as it was.
             values: by name, in their units.
-            running: whether the run has started, so that parameters are fixed.
+            running: whether the run has started, so that parameters are fixed, unless they are tunable.
 
         Raises:
             InputError: a name is unknown or an output, or a value is not finite, of the wrong shape or outside min to max.
-            CallOrderError: a parameter while running.
+            CallOrderError: a fixed parameter while running.
         """
         changed = list(condition)
         for name, value in values.items():
@@ -50,7 +50,7 @@ class ConditionValues:
             if slot is None:
                 raise self._not_settable(name)
             variable, place, low, high = slot
-            if running and variable.causality is Causality.PARAMETER:
+            if running and not variable.is_settable_in_run:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
             if isinstance(value, float) and not variable.shape:  # every input at every step comes this way
                 elements = [value]
@@ -109,7 +109,7 @@ class ConditionValues:
             count: of the runs.
 
         Raises:
-            InputError, CallOrderError: a name is unknown, an output or a parameter, or a column has the wrong shape.
+            InputError, CallOrderError: a name is unknown, an output or a fixed parameter, or a column has the wrong shape.
         """
         blocks: list[tuple[slice, NDArray[np.float64]]] = []
         refused: dict[int, InputError] = {}
@@ -118,7 +118,7 @@ class ConditionValues:
             if slot is None:
                 raise self._not_settable(name)
             variable, place, low, high = slot
-            if variable.causality is Causality.PARAMETER:
+            if not variable.is_settable_in_run:
                 raise CallOrderError(f"{name!r} is a parameter and fixed during a run; call reset, set it, and initialize again")
             if column.shape != (count, *variable.shape):
                 raise InputError(f"{name!r}: expected a column of the shape {(count, *variable.shape)}, got {column.shape}")

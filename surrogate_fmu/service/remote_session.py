@@ -110,11 +110,11 @@ class RemoteSession:
             )
 
     def set_values(self, values: Mapping[str, Value]) -> None:
-        """Set inputs, and before the run parameters, by name in their units. All are taken, or none.
+        """Set inputs and tunable parameters, and before the run all parameters, by name in their units. All are taken, or none.
 
         Raises:
             InputError: a name is unknown or an output, or a value is not finite, of the wrong shape or outside min to max.
-            CallOrderError: a parameter comes after initialize.
+            CallOrderError: a fixed parameter comes after initialize.
         """
         with self._lock:
             self._check_open("set_values")
@@ -166,7 +166,7 @@ class RemoteSession:
         """Advance once, by the generator's step or a whole multiple, with held inputs; return the outputs at the end.
 
         Args:
-            inputs: by name, in their units; inputs not given keep their values.
+            inputs: and tunable parameters, by name, in their units; those not given keep their values.
             z: (latent_dim,) or (run_latent_dim,), with z_mode `external`; held over substeps and kept until it is given again.
             communication_step_size: [s]; None is one step of the generator.
             communication_point: the master's time at the start [s], whose rounding a step size may have; None is the time
@@ -327,7 +327,7 @@ class RemoteSession:
                 self._begin(opening, reply.point, reply.resume_token)
             self._condition = local.condition
             values = self._checks.read(local.condition)
-            names = {v.name for v in (self.manifest.inputs if reply is not None else self.manifest.condition)}
+            names = {v.name for v in self.manifest.condition if reply is None or v.is_settable_in_run}
             self._unsent = {name: value for name, value in values.items() if name in names}
 
     def close(self) -> None:

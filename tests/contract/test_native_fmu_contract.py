@@ -15,4 +15,4 @@ from surrogate_fmu.runtime.contract import check_session
 def test_native_fmu_keeps_the_contract(toy_bundle: Bundle, tmp_path: Path, fmi: FmiVersion):
     path = build_native_fmu(toy_bundle, tmp_path / "thermal_mass.fmu", BuildConfig(fmi=fmi, external_latents=True))
     report = check_session(lambda **options: FmuSession(path, **options), toy_bundle.manifest)
-    assert len(report.kept) == 14
+    assert len(report.kept) == 15

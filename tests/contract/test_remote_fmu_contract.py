@@ -18,4 +18,4 @@ def test_remote_fmu_keeps_the_contract(toy_bundle: Bundle, tmp_path: Path, fmi: 
     with Server([toy_bundle], ServeConfig(listen="127.0.0.1:0")) as server:
         path = build_remote_fmu(toy_bundle, server.address, tmp_path / "thermal_mass.fmu", external_latents=True, fmi=fmi)
         report = check_session(lambda **options: FmuSession(path, **options), toy_bundle.manifest)
-        assert len(report.kept) == 14
+        assert len(report.kept) == 15

@@ -10,4 +10,4 @@ from surrogate_fmu.service.server import Server
 def test_service_keeps_the_contract(toy_bundle: Bundle):
     with Server([toy_bundle], ServeConfig(listen="127.0.0.1:0")) as server, connect(server.address) as service:
         report = check_session(lambda **options: service.open("thermal_mass", initialize=False, **options), toy_bundle.manifest)
-    assert len(report.kept) == 14
+    assert len(report.kept) == 15

@@ -9,7 +9,7 @@ from surrogate_fmu.runtime.session import Session
 
 def test_session_keeps_the_contract(toy_bundle: Bundle):
     report = check_session(lambda **options: Session(toy_bundle, **options), toy_bundle.manifest)
-    assert len(report.kept) == 14
+    assert len(report.kept) == 15
 
 
 class _AdvancingOnRead(Session):

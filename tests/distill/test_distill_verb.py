@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fmpy import read_model_description
 
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.evaluation.card import Card
@@ -71,8 +72,14 @@ def test_a_slow_fmu_becomes_a_fast_one_with_a_card(pendulum: Path, tmp_path: Pat
 
     data = (tmp_path / "Fast.distill" / "data" / "train.nc").stat().st_mtime_ns
     fast.unlink()
-    assert main(arguments) == 0  # again: nothing is recorded or trained anew
-    assert "surrogate.toml is used as it is" in capsys.readouterr().out
+    plan = tmp_path / "Fast.distill" / "surrogate.toml"
+    plan.write_text(plan.read_text() + '\n[build]\nmodel_identifier = "Quick"\nown_outputs = "real"\n')
+    assert main([*arguments, "--own-outputs", "local"]) == 0  # again: nothing is recorded or trained anew
+    assert "surrogate.toml is used as it is" in (said := capsys.readouterr().out)
+    assert f"--config {plan} --fmi 2.0 --own-outputs local" in said
+    description = read_model_description(str(fast))
+    assert description.coSimulation.modelIdentifier == "Quick"
+    assert {v.name: v.causality for v in description.modelVariables}["in_domain"] == "local"
     assert (tmp_path / "Fast.distill" / "data" / "train.nc").stat().st_mtime_ns == data and fast.exists()
 
 
@@ -83,6 +90,19 @@ def test_a_slow_fmu_becomes_a_fast_one_with_a_card(pendulum: Path, tmp_path: Pat
         (("--hold", "gravity"), "--hold 'gravity': could not convert string to float: 'gravity'; expected NAME=VALUE"),
         (("--hold", "gravity=9.81", "--outputs", "height"), "has no numeric output 'height'; it has angle, speed"),
         (("--hold", "gravity=9.81", "--jobs", "0"), "--jobs 0 must be at least 1"),
+        (
+            ("--hold", "gravity=9.81", "--hold", "torque=0", "--range", "torque=-1:1"),
+            "the input torque has a range and is held at 0; say one of the two",
+        ),
+        (("--hold", "gravity=9.81", "--range", "torque=nan:1"), "--range 'torque=nan:1': min nan and max 1 must be finite numbers"),
+        (("--hold", "gravity=9.81", "--range", "torque=0:inf"), "--range 'torque=0:inf': min 0 and max inf must be finite numbers"),
+        (
+            (
+                "--hold",
+                "gravity=nan",
+            ),
+            "--hold 'gravity=nan': nan is no value to keep; expected NAME=VALUE",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_a_run(

@@ -1,6 +1,7 @@
 """Balances that a survey finds in plants whose nature is known, and does not find in others."""
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -366,3 +367,14 @@ def test_names_that_cannot_stand_in_a_balance_are_left_out():
     renamed = tuple(Variable("q-in", Causality.INPUT, start=0.0) if v.name == "q" else v for v in VARIABLES)
     other = Trajectories(renamed, 2.0, runs.inputs, runs.parameters, runs.outputs, runs.plant_seed, runs.schedule)
     assert find_integrators(other) == ()
+
+
+def test_budgets_of_one_limit_are_numbers_as_toml_has_them():
+    """Where lost runs told of one limit, the other is as far as the input can move it."""
+    for limits in ((-np.inf, 5.0), (-1.0, np.inf)):
+        (budget,) = make_budgets(
+            [VOLUME], {"volume": limits}, VARIABLES, {"q": Range(-4.0, 4.0)}, {"start": Range(0.0, 1.0)}, 10, 2.0
+        )
+        for value in (budget.gain, budget.min, budget.max, budget.reserve_s):
+            assert tomllib.loads(f"value = {value!r}") == {"value": value}
+        assert budget.min < 0.0 and budget.max > 1.0

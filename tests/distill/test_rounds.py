@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.cli.main import main
 from surrogate_fmu.dataset.store import read_trajectories
 from surrogate_fmu.dataset.trajectories import Trajectories
-from surrogate_fmu.distill.rounds import Round, draw_schedules_by_weight, run_rounds
+from surrogate_fmu.distill.rounds import Round, committee_disagreement, draw_schedules_by_weight, run_rounds
 from surrogate_fmu.errors import ConfigError
 from surrogate_fmu.plant.rounds import RoundsConfig
 from tests.plant.plants import CONFIG as PLAN
@@ -32,6 +34,30 @@ def test_what_is_unsure_is_drawn_and_what_is_taken_is_not():
     assert counts[1] == 0 and counts[[3, 5]].min() > 280 and counts[7] <= counts[0] + 2
     assert draw_schedules_by_weight(disagreement, [], 0, np.random.default_rng(0)) == []
     assert len(draw_schedules_by_weight(np.zeros(4), [0], 2, np.random.default_rng(0))) == 2, "all alike: any will do"
+
+
+class Ramp:
+    """Follows the input, and one kind of it diverges where that is large."""
+
+    def __init__(self, offset: float, diverges: bool = False) -> None:
+        self._offset, self._diverges = offset, diverges
+
+    def roll(self, conditions: Tensor, latents: Tensor) -> Tensor:
+        """(run, step, condition) -> (run, step + 1, output)."""
+        path = torch.cat([torch.zeros_like(conditions[:, :1]), conditions * (1.0 + self._offset)], dim=1)
+        return torch.where(path.abs().amax(dim=1, keepdim=True) > 5.0, torch.inf, path) if self._diverges else path
+
+
+def test_where_a_training_diverges_is_what_is_least_known():
+    """It is drawn next, and what is recorded already is not drawn again in its place."""
+    pool = np.ones((6, 10, 1)) * np.array([1.0, 9.0, 2.0, 0.5, 8.0, 1.5])[:, None, None]
+    found = committee_disagreement([Ramp(0.0), Ramp(0.1, diverges=True)], pool, np.ones(1), CONFIG, 1)
+    assert np.isfinite(found).all() and (found[[1, 4]] >= found.max()).all()
+    for seed in range(50):
+        chosen = draw_schedules_by_weight(found, [0, 1], 3, np.random.default_rng(seed))
+        assert len(set(chosen)) == 3 and not {0, 1}.intersection(chosen)
+    (all_of_them,) = {tuple(committee_disagreement([Ramp(0.0, True), Ramp(0.1, True)], 9.0 * pool, np.ones(1), CONFIG, 1))}
+    assert np.isfinite(all_of_them).all()
 
 
 @pytest.fixture(scope="module")

@@ -442,3 +442,42 @@ def test_units_are_kept_and_known_ones_can_be_calculated_with(tmp_path: Path) ->
     assert variables["celsius"].unit == "1"  # to this package C is coulomb
     assert variables["celsius"].plant_unit == PlantUnit("C", (0, 0, 0, 0, 1, 0, 0, 0), 1.0, 273.15)
     assert variables["speed"].unit == "1" and variables["speed"].plant_unit.display_name == "turns"
+
+
+TUNABLE = {
+    V2: ('<ScalarVariable name="size" valueReference="11" causality="parameter" variability="fixed">', "fixed"),
+    V3: ('<Int32 name="size" valueReference="11" causality="parameter" ', ""),
+}
+
+
+@pytest.mark.parametrize("fmi", [V2, V3], ids=["fmi2", "fmi3"])
+@pytest.mark.parametrize("backend", ["native", "python"])
+def test_tunable_parameters_that_are_modelled_stay_so_whatever_their_type(backend: str, fmi: FmiVersion, tmp_path: Path) -> None:
+    line, word = TUNABLE[fmi]
+    text = xml_of(fmi).replace(line, line.replace(word, "tunable") if word else f'{line}variability="tunable" ')
+    (tmp_path / "modelDescription.xml").write_text(text)
+    settings = PlantSettings(parameters=("k", "size", "mode") if fmi is V2 else ("k", "size"))
+    interface = read_interface(read_description(tmp_path, "Mixer.fmu"), settings, "Mixer.fmu")
+    bundle = bundle_of(interface)
+    fmu = BACKENDS[backend](bundle, tmp_path / "tunable.fmu", fmi)
+    plant, surrogate = face_of(ElementTree.fromstring(text)), face_of(parsed(fmu))
+    for name in settings.parameters:
+        assert surrogate[name] == plant[name] and surrogate[name]["variability"] == ("fixed" if name == "mode" else "tunable")
+    assert validate_fmu(str(fmu)) == [] or fmi is V3  # see above
+    wired = Wired(fmu, fmi, False, tmp_path)
+    wired.initialize()
+    wired.do_step(0.0)
+    assert wired.get("in_domain")
+    values: dict[str, float] = {}
+    for step, (name, value) in enumerate((("k", 4.0), ("size", 5)), start=1):
+        wired.set(name, value)
+        values[name] = value
+        assert wired.get(name) == value
+        wired.do_step(0.5 * step)
+        outputs = expected(bundle.manifest, values)
+        assert wired.get("temperature") == pytest.approx(outputs["temperature"], rel=1e-5)
+        assert wired.get("stage") == outputs["stage"] and not wired.get("in_domain")
+    assert wired.get("domain_distance") == pytest.approx(2.0 / 2e6)  # of a range of 2e6
+    if fmi is V2:
+        assert refused(lambda: wired.set("mode", 1)) or refused(lambda: wired.do_step(1.5))
+    wired.fmu.freeInstance()

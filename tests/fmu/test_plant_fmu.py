@@ -118,3 +118,14 @@ def test_array_variables_of_a_plant_are_a_build_error(folder: Path) -> None:
         build_plant_fmu("array.py:Tank", folder, folder / "a.fmu")
     with pytest.raises(ConfigError):
         build_plant_fmu("nothing.py:Tank", folder, folder / "a.fmu")
+
+
+def test_a_tunable_parameter_of_a_plant_is_fixed_for_the_plant_gets_it_at_the_start(folder: Path) -> None:
+    text = SOURCE.replace(
+        "from surrogate_fmu.variables import Causality,", "from surrogate_fmu.variables import Causality, Variability,"
+    )
+    line = next(line for line in text.splitlines() if "Causality.PARAMETER" in line)
+    (folder / "tunable.py").write_text(text.replace(line, line.rstrip(",").rstrip(")") + ", variability=Variability.TUNABLE),"))
+    fmu = build_plant_fmu("tunable.py:Tank", folder, folder / "Tunable.fmu")
+    variables = fmpy.read_model_description(str(fmu)).modelVariables
+    assert {v.variability for v in variables if v.causality == "parameter"} == {"fixed"}

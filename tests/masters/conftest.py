@@ -8,40 +8,41 @@ from _pytest.mark.structures import ParameterSet
 
 from surrogate_fmu.bundle.archive import Bundle
 from surrogate_fmu.fmu.build import build_python_fmu
-from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion
+from surrogate_fmu.fmu.config import Backend, BuildConfig, FmiVersion, OwnOutputs
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from tests.masters.environment import EnvironmentMissingError, python_with
 from tests.masters.masters import MASTERS, Master
 from tests.masters.thermostat import make_thermostat_bundle
 
-BuildPlant = Callable[[Backend, FmiVersion], Path]
-BuildController = Callable[[FmiVersion], Path]
+BuildPlant = Callable[..., Path]
+BuildController = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
 def plant(toy_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> BuildPlant:
-    """The thermal mass of a backend and a version."""
+    """The thermal mass of a backend and a version, with its own outputs as a master wants them."""
     folder = tmp_path_factory.mktemp("plants")
 
-    def build(backend: Backend, fmi: FmiVersion) -> Path:
-        path = folder / f"{backend}_{fmi[0]}.fmu"
+    def build(backend: Backend, fmi: FmiVersion, own_outputs: OwnOutputs = OwnOutputs.TYPED) -> Path:
+        path = folder / f"{backend}_{own_outputs}_{fmi[0]}.fmu"
         if path.is_file():
             return path
         if backend is Backend.NATIVE:
-            return build_native_fmu(toy_bundle, path, BuildConfig(fmi=fmi))
-        return build_python_fmu(toy_bundle, path, fmi=fmi)
+            return build_native_fmu(toy_bundle, path, BuildConfig(fmi=fmi, own_outputs=own_outputs))
+        return build_python_fmu(toy_bundle, path, fmi=fmi, own_outputs=own_outputs)
 
     return build
 
 
 @pytest.fixture(scope="session")
 def controller(tmp_path_factory: pytest.TempPathFactory) -> BuildController:
-    """The thermostat of a version."""
+    """The thermostat of a version, with its own outputs as a master wants them."""
     folder = tmp_path_factory.mktemp("controllers")
 
-    def build(fmi: FmiVersion) -> Path:
-        path = folder / f"thermostat_{fmi[0]}.fmu"
-        return path if path.is_file() else build_native_fmu(make_thermostat_bundle(), path, BuildConfig(fmi=fmi))
+    def build(fmi: FmiVersion, own_outputs: OwnOutputs = OwnOutputs.TYPED) -> Path:
+        path = folder / f"thermostat_{own_outputs}_{fmi[0]}.fmu"
+        config = BuildConfig(fmi=fmi, own_outputs=own_outputs)
+        return path if path.is_file() else build_native_fmu(make_thermostat_bundle(), path, config)
 
     return build
 

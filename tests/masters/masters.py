@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from surrogate_fmu.fmu.config import Backend, FmiVersion
+from surrogate_fmu.fmu.config import Backend, FmiVersion, OwnOutputs
 from tests.masters.environment import python_with, version_in
 from tests.masters.system import System, Trajectory
 
@@ -48,6 +48,7 @@ class Master:
         environment: of the process.
         has_python: whether there is a Python in the process that loads the FMUs.
         iterates: whether it can take steps again until the components agree.
+        own_outputs: how the surrogates' own outputs are built for it; those that take every output as a real number want `real`.
         own_environment: the file in `environments/` with what it needs and the Python of these tests must not have; such a master
             is a slow one.
     """
@@ -62,6 +63,7 @@ class Master:
     ignores_refusals: bool = False
     environment: Callable[[], Mapping[str, str]] = dict
     has_python: bool = True
+    own_outputs: OwnOutputs = OwnOutputs.TYPED
     own_environment: str = ""
 
     def takes(self, backend: Backend, fmi: FmiVersion) -> bool:
@@ -140,7 +142,14 @@ MASTERS = (
         rollback=True,
     ),
     Master("SysSimX", "drive_syssimx.py", ("syssimx", "fmpy"), frozenset({FmiVersion.V2})),
-    Master("pathsim-fmi", "drive_pathsim.py", ("pathsim-fmi", "pathsim", "fmpy")),
-    Master("gemseo-fmu", "drive_gemseo.py", ("gemseo-fmu",), own_environment="gemseo-fmu.txt"),
-    Master("CoFmuPy", "drive_cofmupy.py", ("cofmupy",), iterates=True, own_environment="cofmupy.txt"),
+    Master("pathsim-fmi", "drive_pathsim.py", ("pathsim-fmi", "pathsim", "fmpy"), own_outputs=OwnOutputs.REAL),
+    Master("gemseo-fmu", "drive_gemseo.py", ("gemseo-fmu",), own_outputs=OwnOutputs.REAL, own_environment="gemseo-fmu.txt"),
+    Master(
+        "CoFmuPy",
+        "drive_cofmupy.py",
+        ("cofmupy",),
+        iterates=True,
+        own_outputs=OwnOutputs.REAL,
+        own_environment="cofmupy.txt",
+    ),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from surrogate_fmu.fmu.config import OwnOutputs
 from tests.masters.masters import MASTERS
 
 BEGIN, END = "<!-- made by tests/masters/table.py -->", "<!-- end -->"
@@ -36,12 +37,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if path is None:
         return
     lines = [
-        "| master | version | native, FMI 2.0 | native, FMI 3.0 | Python, FMI 2.0 | Python, FMI 3.0 | mixed | rollback "
-        "| another build |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| master | version | built with | native, FMI 2.0 | native, FMI 3.0 | Python, FMI 2.0 | Python, FMI 3.0 | mixed "
+        "| rollback | another build |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for master in MASTERS:
-        cells = [master.name, "-" if master.missing else master.version]
+        built = "-" if master.own_outputs is OwnOutputs.TYPED else f"`--own-outputs {master.own_outputs}`"
+        cells = [master.name, "-" if master.missing else master.version, built]
         cells += [
             _cell("test_every_master_gets_the_trajectory_of_fmpy", column, master.name, "equal", "says no") for column in COLUMNS
         ]

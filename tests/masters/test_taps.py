@@ -70,7 +70,8 @@ def test_a_recorder_changes_no_bit(
     for folder in folders:
         folder.mkdir()
     bare, tapped = (
-        master.run(system_of(plant, controller(fmi)), folder) for plant, folder in zip((slow[fmi], tap), folders, strict=True)
+        master.run(system_of(plant, controller(fmi, master.own_outputs)), folder)
+        for plant, folder in zip((slow[fmi], tap), folders, strict=True)
     )
     tapped.assert_equal(bare)
     runs = logs_of(logs)
@@ -89,7 +90,7 @@ def test_a_guard_hands_over_and_gives_back(
     skip_unless_taken(master, FmiVersion.V2)
     guarded = TapConfig(Mode.GUARDED, inside=3)
     tap = build_tap_fmu(slow[FmiVersion.V2], tmp_path / "tap.fmu", guarded, fast).path
-    trajectory = master.run(system_of(tap, controller(FmiVersion.V2)), tmp_path)
+    trajectory = master.run(system_of(tap, controller(FmiVersion.V2, master.own_outputs)), tmp_path)
     for run, columns in zip(logs_of(logs), (slice(0, 2), slice(3, 5)), strict=True):
         assert [h.to for h in run.handovers][:2] == [Leader.PLANT, Leader.SURROGATE]
         assert run.handovers[0].reason.startswith("power = ") and run.handovers[0].replayed_steps <= 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -296,3 +297,35 @@ def test_schedules_keep_their_budget():
 def test_a_design_that_makes_no_sense_is_refused(make: object, message: str):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("family", list(set(Excitation) - {Excitation.PROFILE}), ids=str)
+def test_a_level_may_last_one_time_alone(family: Excitation):
+    """The band is one frequency then, whose edges rounding sets apart in either direction."""
+    for hold in range(2, 40):
+        design = Design({"u": InputDesign(-1.0, 1.0, (family,), (float(hold), float(hold)))})
+        (schedule,) = draw_schedules(design, 1, 50, 1.0, hold)
+        assert np.isfinite(schedule.inputs["u"]).all() and np.abs(schedule.inputs["u"]).max() <= 1.0
+
+
+@pytest.mark.parametrize("ends", [(math.nan, 1.0), (0.0, math.nan), (-math.inf, 1.0), (0.0, math.inf), (1.0, 1.0), (2.0, 1.0)])
+def test_ranges_have_two_finite_ends(ends: tuple[float, float]):
+    """TOML knows nan and inf as numbers."""
+    said = "must be finite numbers|is not below max"
+    with pytest.raises(ValueError, match=said):
+        Range(*ends)
+    with pytest.raises(ValueError, match=said):
+        InputDesign(*ends, (Excitation.STEPS,), (1.0, 2.0))
+    with pytest.raises(ValueError, match=said):
+        Budget("u", "start", 1.0, *ends, 1.0)
+
+
+def test_other_numbers_of_a_design_are_finite_too():
+    with pytest.raises(ValueError, match=r"hold_s .* two ascending times above 0"):
+        InputDesign(0.0, 1.0, (Excitation.STEPS,), (1.0, math.inf))
+    entry = InputDesign(0.0, 1.0, (Excitation.STEPS,), (1.0, 2.0))
+    with pytest.raises(ValueError, match="held has nan for 'v'; give the value that it keeps"):
+        Design({"u": entry}, held={"v": math.nan})
+    for gain, reserve in ((math.nan, 1.0), (0.0, 1.0), (1.0, math.nan), (1.0, 0.0)):
+        with pytest.raises(ValueError, match=r"gain|reserve_s"):
+            Budget("u", "start", gain, 0.0, 1.0, reserve)

@@ -31,6 +31,20 @@ VARIABLES = (  # name, causality, start
 )
 
 
+def built(folder: Path, version: int, *options: str) -> Path:
+    """The room, compiled for this machine."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("compiled for Linux alone")
+    from fmpy import platform, platform_tuple
+
+    command = [sys.executable, "-m", "ziglang", "cc", "-O1", "-shared", "-fPIC", f"-DFMI={version}", *options]
+    subprocess.run([*command, "-o", str(folder / "room.so"), str(Path(__file__).with_name("room.c"))], check=True)
+    with zipfile.ZipFile(folder / "Room.fmu", "w") as archive:
+        archive.writestr("modelDescription.xml", description(version == 3))
+        archive.write(folder / "room.so", f"binaries/{platform_tuple if version == 3 else platform}/room.so")
+    return folder / "Room.fmu"
+
+
 def description(third: bool) -> str:
     tag = "Float64" if third else "Real"
     rows = []
@@ -65,18 +79,7 @@ def description(third: bool) -> str:
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["fmi2", "fmi3"])
 def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The room, compiled for this machine."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("compiled for Linux alone")
-    from fmpy import platform, platform_tuple
-
-    folder = tmp_path_factory.mktemp("room")
-    command = [sys.executable, "-m", "ziglang", "cc", "-O1", "-shared", "-fPIC", f"-DFMI={request.param}"]
-    subprocess.run([*command, "-o", str(folder / "room.so"), str(Path(__file__).with_name("room.c"))], check=True)
-    with zipfile.ZipFile(folder / "Room.fmu", "w") as archive:
-        archive.writestr("modelDescription.xml", description(request.param == 3))
-        archive.write(folder / "room.so", f"binaries/{platform_tuple if request.param == 3 else platform}/room.so")
-    return folder / "Room.fmu"
+    return built(tmp_path_factory.mktemp("room"), request.param)
 
 
 def exact(ambient: np.ndarray, step: float, power: float = POWER, tau: float = TAU) -> np.ndarray:
@@ -132,3 +135,24 @@ def test_what_ends_or_refuses_says_so(room: Path):
         simulate(FmuPlant(room, PlantSettings(communication_step_size=2.0, values={"tau": -1.0})), 1, {}, {"ambient": AMBIENT})
     with pytest.raises(ConfigError, match=r"Room\.fmu is for model exchange only, .*; export it for co-simulation"):
         CoSimulationFmu(room)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_time_event_a_rounding_behind_a_step_is_taken(version: int, tmp_path: Path):
+    """Steps are summed and events are not: one may be due 1e-15 s after a step has ended, nearer than the solver can step."""
+    strict = built(tmp_path, version, "-DSLACK=0.0")
+    for step in (0.7, 0.1, 0.35, 1.4):
+        plant = FmuPlant(strict, PlantSettings(communication_step_size=step))
+        count = round(30.0 / step)
+        ambient = np.full(count, 10.0)
+        seen = simulate(plant, 1, {}, {"ambient": ambient})
+        np.testing.assert_allclose(seen[:, 0], exact(ambient, step)[:, 0], atol=1e-5)
+        assert seen[-1, 2] == 4.0
+        plant.close()
+
+
+def test_discrete_states_that_never_settle_are_told(room: Path):
+    plant = FmuPlant(room, PlantSettings(communication_step_size=2.0, values={"power": 100.0}))
+    with pytest.raises(PlantError, match=r"the step at 0 s failed \(more than 10000 updates .* at 0 s; its discrete states do not"):
+        simulate(plant, 1, {}, {"ambient": AMBIENT})
+    plant.close()

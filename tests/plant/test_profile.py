@@ -13,7 +13,7 @@ from surrogate_fmu.dataset.store import read_trajectories
 from surrogate_fmu.errors import ConfigError, DatasetError
 from surrogate_fmu.plant.design import Design, Excitation, InputDesign, ProfileFile
 from surrogate_fmu.plant.excitation import Schedule, draw_schedules
-from surrogate_fmu.plant.profile import Profile, read_profile
+from surrogate_fmu.plant.profile import Profile, Window, find_windows, read_profile
 from tests.plant.plants import CONFIG, write_config
 
 STEP = 2.0
@@ -232,3 +232,24 @@ def test_mdf_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(DatasetError, match=r"bad\.mf4 cannot be read as MDF \(.*\); write it again"):
         read(tmp_path, "bad.mf4")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_recording_as_long_as_a_run_is_enough_whatever_times_are_rounded_to() -> None:
+    """Its 0.3 s are 2.9999999999999996 steps of 0.1 s to a computer."""
+    for steps in range(1, 60):
+        times = 0.1 * np.arange(steps + 1) + 0.7
+        windows = find_windows({"u": Profile(Path("a.csv"), times, np.ones(steps + 1))}, steps, 0.1)
+        assert windows["u"].choices == 1
+        with pytest.raises(ConfigError, match="give a longer recording, or fewer steps"):
+            find_windows({"u": Profile(Path("a.csv"), times, np.ones(steps + 1))}, steps + 1, 0.1)
+
+
+def test_signals_of_other_files_have_windows_of_their_own() -> None:
+    def profile(file: str, begin: float, end: float) -> Profile:
+        times = np.arange(begin, end + 0.5)
+        return Profile(Path(file), times, np.ones(len(times)))
+
+    profiles = {"u": profile("a.csv", 0.0, 50.0), "v": profile("b.csv", 10.0, 40.0), "w": profile("a.csv", 5.0, 60.0)}
+    windows = find_windows(profiles, 10, 1.0)
+    assert windows["u"] == windows["w"] == Window(5.0, 36)
+    assert windows["v"] == Window(10.0, 21)

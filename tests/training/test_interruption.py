@@ -255,7 +255,7 @@ def test_the_shipped_bundle_is_the_generator_and_tells_its_training(runs: Runs, 
     y, _ = whole.generator(x, torch.zeros(1, 3), h)
     expected = dict(zip(("temperature", "flow"), y[0].tolist(), strict=True))
     assert session.do_step() == pytest.approx(expected, rel=1e-5, abs=1e-4)
-    assert len(check_session(lambda **options: Session(read, **options), manifest).kept) == 14
+    assert len(check_session(lambda **options: Session(read, **options), manifest).kept) == 15
 
 
 def test_the_domain_is_the_range_of_the_runs_with_a_margin_for_outputs_only(runs: Runs):

@@ -93,7 +93,7 @@ def test_a_window_longer_than_the_runs_is_refused(runs):
 def test_the_trained_bundle_keeps_the_contract(runs):
     result = train(*runs, CONFIG)
     bundle = make_trained_bundle("toy", "", result, *runs, CONFIG)
-    assert len(check_session(lambda **options: Session(bundle, **options), bundle.manifest).kept) == 14
+    assert len(check_session(lambda **options: Session(bundle, **options), bundle.manifest).kept) == 15
 
 
 def test_rolling_a_window_equals_stepping(runs):

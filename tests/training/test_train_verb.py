@@ -76,7 +76,7 @@ def test_a_bundle_is_made_that_keeps_the_contract(config: Path, capsys: pytest.C
     bundle = read_bundle(config.parent / "toy.bundle")
     assert bundle.manifest.description == "a small test"
     assert bundle.manifest.training["updates"] == 12
-    assert len(check_session(lambda **options: Session(bundle, **options), bundle.manifest).kept) == 14
+    assert len(check_session(lambda **options: Session(bundle, **options), bundle.manifest).kept) == 15
     assert not (config.parent / "toy.bundle.checkpoint").exists()
     assert list((config.parent / "log").glob("events.*"))
     said = capsys.readouterr().out

@@ -129,7 +129,7 @@ def _plan(manifest: Manifest, config: BuildConfig) -> _Plan:
     seed_max = largest - (config.ensemble - 1)  # member m has the seed + m
     statistics = ensemble_statistics(config.ensemble, config.quantiles)
     arrays = config.fmi is FmiVersion.V3
-    scalars = surrogate_interface(manifest, config.external_latents, statistics, arrays, seed_max)
+    scalars = surrogate_interface(manifest, config.external_latents, statistics, arrays, seed_max, config.own_outputs)
     return _Plan(manifest, config, name, scalars, seed_max)
 
 
@@ -169,7 +169,13 @@ def _describe(plan: _Plan, guid: str, lowered: Lowered, source_files: tuple[str,
 def _documentation(plan: _Plan) -> dict[str, bytes]:
     manifest, version = plan.manifest, package_version()
     page = surrogate_page(
-        manifest, version, NATIVE_HOST_NEEDS, plan.config.external_latents, native=True, members=plan.config.ensemble
+        manifest,
+        version,
+        NATIVE_HOST_NEEDS,
+        plan.config.external_latents,
+        native=True,
+        members=plan.config.ensemble,
+        own_outputs=plan.config.own_outputs,
     )
     files = {"documentation/index.html": page.encode(), "documentation/manifest.json": manifest.to_json().encode()}
     if manifest.card:
@@ -200,6 +206,7 @@ def _digest(bundle: Bundle, plan: _Plan, parts: CSources) -> str:
     """SHA-256 over all that decides what the FMU does; the platforms it is there for do not."""
     facts = [bundle.digest, package_version(), plan.model_identifier, str(plan.config.fmi), str(plan.config.external_latents)]
     facts += [str(plan.config.ensemble), repr(plan.config.quantiles), str(plan.config.float64)]
+    facts += [str(plan.config.own_outputs)]
     total = hashlib.sha256(json.dumps(facts).encode())
     for part in (parts.session, parts.model, parts.headers, parts.weights):
         for name in sorted(part):

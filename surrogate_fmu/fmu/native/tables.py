@@ -114,7 +114,7 @@ def _variable(scalar: Scalar, third: bool, items: str, item_count: int, elements
         role = _ROLES[scalar.role]
     else:
         role = "SF_RESULT" if scalar.causality is Causality.OUTPUT else "SF_CONDITION"
-    tunable = scalar.role is Role.KEPT and scalar.variability is Variability.TUNABLE
+    tunable = scalar.causality is Causality.PARAMETER and scalar.variability is Variability.TUNABLE
     number = scalar.kind in (Kind.INTEGER, Kind.ENUMERATION, Kind.BOOLEAN)
     low, high = number_limits(scalar) if number else (scalar.min, scalar.max)
     return _row(
@@ -166,7 +166,8 @@ def _ranges(prefix: str, manifest: Manifest, variables: Sequence[Variable]) -> l
         interval = manifest.domain[variable.name]
         width = (interval.max - interval.min) or 1.0
         numbers = ", ".join(_number(value) for value in (interval.min, interval.max, width))
-        rows.append(f"{{{_text(variable.name)}, {variable.size}, {len(variable.shape)}, {shape}, {numbers}}}")
+        tunable = int(variable.causality is Causality.PARAMETER and variable.is_settable_in_run)
+        rows.append(f"{{{_text(variable.name)}, {variable.size}, {len(variable.shape)}, {shape}, {numbers}, {tunable}}}")
     return lines + _array("sf_range", f"{prefix}_ranges", rows)
 
 

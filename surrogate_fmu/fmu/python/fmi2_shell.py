@@ -6,6 +6,7 @@ from typing import ClassVar
 from pythonfmu.enums import Fmi2Status
 from pythonfmu.fmi2slave import Fmi2Slave
 
+from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.interface import INTEGER_MAX, surrogate_interface
 from surrogate_fmu.fmu.scalar import Scalar
 from surrogate_fmu.manifest import Manifest
@@ -23,7 +24,13 @@ class Fmi2Shell(Fmi2Slave):  # type: ignore[misc]
 
     @classmethod
     def interface(
-        cls, manifest: Manifest, external_latents: bool, statistics: Mapping[str, bool], members: int
+        cls,
+        manifest: Manifest,
+        external_latents: bool,
+        statistics: Mapping[str, bool],
+        members: int,
+        own_outputs: OwnOutputs = OwnOutputs.TYPED,
     ) -> tuple[Scalar, ...]:
         """The scalars of the model description."""
-        return surrogate_interface(manifest, external_latents, statistics, seed_max=INTEGER_MAX - (members - 1))
+        seed_max = INTEGER_MAX - (members - 1)
+        return surrogate_interface(manifest, external_latents, statistics, False, seed_max, own_outputs)

@@ -14,6 +14,7 @@ import pythonfmu3.fmi3slave
 from pythonfmu3.enums import Fmi3Status
 
 from surrogate_fmu.errors import InputError
+from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.interface import LONG_MAX, surrogate_interface
 from surrogate_fmu.fmu.python.slave import unsigned
 from surrogate_fmu.fmu.scalar import Kind, Scalar
@@ -39,14 +40,19 @@ class Fmi3Slave(pythonfmu3.fmi3slave.Fmi3Slave):  # type: ignore[misc]
 
     @classmethod
     def interface(
-        cls, manifest: Manifest, external_latents: bool, statistics: Mapping[str, bool], members: int
+        cls,
+        manifest: Manifest,
+        external_latents: bool,
+        statistics: Mapping[str, bool],
+        members: int,
+        own_outputs: OwnOutputs = OwnOutputs.TYPED,
     ) -> tuple[Scalar, ...]:
         """The variables of the model description, elements of arrays one by one."""
         scalars: list[Scalar] = []
         elements: dict[int, list[int]] = {}
         next_reference = _FIRST_ELEMENT
         seed_max = LONG_MAX - (members - 1)
-        for variable in surrogate_interface(manifest, external_latents, statistics, True, seed_max):
+        for variable in surrogate_interface(manifest, external_latents, statistics, True, seed_max, own_outputs):
             if variable.kind is Kind.INTEGER:
                 cls._types[variable.value_reference] = variable.fmi3_type or "Int64"
             if not variable.shape:

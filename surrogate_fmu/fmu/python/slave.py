@@ -109,6 +109,9 @@ class Slave(abc.ABC):
         """Continue from what `_save_run` gave."""
         raise SessionError("this FMU cannot restore a state; canGetAndSetFMUstate is false")
 
+    def _after_state(self) -> None:  # noqa: B027
+        """Called when a state was set, with its values in the table."""
+
     def _after_outputs(self) -> None:  # noqa: B027
         """Called when new outputs are in the table; sets the outputs that are no variables of the model."""
 
@@ -267,6 +270,7 @@ class Slave(abc.ABC):
         self._table.load_plain(content["table"])
         self._state, self._time = FmiState(content["state"]), content["time"]
         self._outputs_are_stale = self._state in BEFORE_RUN
+        self._after_state()
 
     @staticmethod
     def _fmu_state_to_bytes(state: bytes) -> bytes:

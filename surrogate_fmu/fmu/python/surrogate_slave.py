@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from surrogate_fmu.errors import DomainError, InputError, SurrogateError
+from surrogate_fmu.fmu.config import OwnOutputs
 from surrogate_fmu.fmu.interface import DOMAIN_POLICIES, Z_MODES
 from surrogate_fmu.fmu.python.description_token import check_description_token
 from surrogate_fmu.fmu.python.interpreter_end import end_interpreter_first
@@ -37,14 +38,16 @@ class SurrogateSlave(Slave):
 
     Attributes:
         external_latents: whether the FMU has the inputs `z`.
-        interface: (manifest, external_latents, statistics, members) -> the scalars, elements of arrays one by one; from the
-            shell.
+        interface: (manifest, external_latents, statistics, members, own_outputs) -> the scalars, elements of arrays one by one;
+            from the shell.
+        own_outputs: how `in_domain` and `domain_distance` are told, a value of `OwnOutputs`.
         members: that step together; 1 for no ensemble.
     """
 
     external_latents: ClassVar[bool]
     interface: ClassVar[Any]
     members: ClassVar[int] = 1
+    own_outputs: ClassVar[str] = OwnOutputs.TYPED.value
 
     def __init__(self, **kwargs: Any) -> None:
         end_interpreter_first(Path(kwargs["resources"]), type(self).__name__)
@@ -53,13 +56,15 @@ class SurrogateSlave(Slave):
             manifest = self._load(kwargs["resources"])
         except SurrogateError as error:
             raise fatal_refusal(error, self.prefix) from None
-        described = self.interface(manifest, self.external_latents, self._statistics(), self.members)
+        own_outputs = OwnOutputs(self.own_outputs)
+        described = self.interface(manifest, self.external_latents, self._statistics(), self.members, own_outputs)
         interface, shifts = set_apart(described)
         shapes = {variable.name: variable.shape for variable in manifest.variables if variable.shape}
         super().__init__(interface, shapes, manifest.step_size, shifts, **kwargs)
         self._roles = {scalar.role: scalar.value_reference for scalar in interface if scalar.role is not None}
         self._latents = [scalar.value_reference for scalar in interface if scalar.role is Role.LATENT]
-        self._booleans, self._in_domain = self._table.values[Kind.BOOLEAN], self._roles[Role.IN_DOMAIN]
+        self._in_domain = self._roles[Role.IN_DOMAIN]
+        self._in_domain_kind = Kind.REAL if own_outputs is OwnOutputs.REAL else Kind.BOOLEAN
         self._distance = self._roles[Role.DOMAIN_DISTANCE]
         self._told = [(s.value_reference, s.offset) for s in interface if s.role is Role.STATISTIC]
         self._session: SlaveSession | None = None
@@ -144,10 +149,15 @@ class SurrogateSlave(Slave):
         distance = max(distance, kept_distance)
         in_domain = distance == 0.0
         self._table.reals[self._distance] = distance
-        self._booleans[self._in_domain] = in_domain
+        self._table.values[self._in_domain_kind][self._in_domain] = (
+            float(in_domain) if self._in_domain_kind is Kind.REAL else in_domain
+        )
         if self._was_in_domain and not in_domain:  # once, not at every step outside
             self._warn(sentence)
         self._was_in_domain = in_domain
+
+    def _after_state(self) -> None:
+        self._was_in_domain = bool(self._table.values[self._in_domain_kind][self._in_domain])
 
     def _save_run(self) -> str | None:
         if self._session is None or self._state in BEFORE_RUN:

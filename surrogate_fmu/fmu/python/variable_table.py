@@ -74,7 +74,7 @@ class VariableTable:
             return [values.get(vr, _NOTHING[kind]) for vr in references], list(errors)
 
     def set_numbers(self, kind: Kind, references: Sequence[int], values: Sequence[Any], before_run: bool) -> Sequence[SessionError]:
-        """Take those values that are finite and inside min to max; during a run only inputs."""
+        """Take those values that are finite and inside min to max; during a run only inputs and what is tunable."""
         table, errors = self.values[kind], []
         limits = self._limits if before_run else self._input_limits
         for vr, value in zip(references, values, strict=True):
@@ -212,7 +212,7 @@ class VariableTable:
         if scalar is None or vr not in self.values[kind]:
             error = _unknown(vr, kind)
         elif scalar.causality is Causality.OUTPUT:
-            error = InputError(f"{scalar.name!r} is an output and cannot be set")
+            error = InputError(f"{scalar.name!r} is calculated and cannot be set")
         elif scalar.causality is Causality.PARAMETER and not before_run and vr not in self._input_limits:
             if value == self.values[kind][vr]:  # nothing changes, and an earlier attempt is taken back
                 self.refusals.pop(vr, None)
@@ -237,7 +237,7 @@ def _unknown(vr: int, kind: Kind) -> SessionError:
 
 
 def _during_run(scalar: Scalar) -> bool:
-    """Whether it can be set during a run: what is kept may be tunable."""
+    """Whether it can be set during a run."""
     return scalar.causality is Causality.INPUT or scalar.variability is Variability.TUNABLE
 
 

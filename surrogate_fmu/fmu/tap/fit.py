@@ -57,9 +57,10 @@ def _problems(variable: Any, other: Any) -> list[str]:
 def _check_guard(plant: CoSimulationFmu, surrogate: CoSimulationFmu, config: TapConfig) -> None:
     in_domain = own_name(surrogate.variables, Role.IN_DOMAIN)
     found = surrogate.variables.get(in_domain)
-    if found is None or found.causality != "output" or found.type != "Boolean":
+    distance = surrogate.variables.get(own_name(surrogate.variables, Role.DOMAIN_DISTANCE))  # has it as a surrogate has it
+    if found is None or distance is None or found.causality != distance.causality or found.type not in ("Boolean", distance.type):
         raise BuildError(
-            f"{surrogate.name} has no Boolean output {in_domain!r}, which says where the solver must take over; give a surrogate "
+            f"{surrogate.name} has no variable {in_domain!r} that says where the solver must take over; give a surrogate "
             "that surrogate-fmu has built, or choose --mode shadow"
         )
     outputs = [v.name for v in plant.variables.values() if v.causality == "output" and v.type in NUMERIC]

@@ -153,9 +153,11 @@ class TapSlave(ValueCalls):
         return True
 
     def terminate(self) -> None:
-        """The end of the run; values can still be read."""
+        """The end of the run, of both; values can still be read."""
         self._logged(lambda log: log.end(self._time))
         self._fatal(self._plant.terminate)
+        if self._surrogate is not None:
+            self._surrogate.attempt(self._surrogate.terminate)
 
     # -- state -----------------------------------------------------------------------------------------------------
 

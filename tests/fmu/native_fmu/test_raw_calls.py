@@ -87,7 +87,7 @@ def test_wrong_references_and_counts(library: Library, running: int) -> None:
         assert library.set_reals(running, [power, reference], [1.0, 2.0]) == ERROR
     assert library.get_reals(running, [power]) == (OK, [0.0])  # all are taken, or none
     assert library.set_reals(running, [library.references["flow"]], [1.0]) == ERROR
-    assert "'flow' is an output and cannot be set" in library.messages[-1][2]
+    assert "'flow' is calculated and cannot be set" in library.messages[-1][2]
     assert library.set_integer(running, power, 1) == ERROR
     if library.third:
         assert library.get_reals(running, [power], 2)[0] == ERROR

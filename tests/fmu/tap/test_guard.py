@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surrogate_fmu.errors import PlantError
@@ -62,6 +62,7 @@ def alone(history: History, values: list[float]) -> list[tuple[float, ...]]:
     return outputs
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 2.0), min_size=1, max_size=40), st.integers(1, 4))
 def test_whoever_leads_gives_what_it_would_have_given_alone(values: list[float], steps_inside: int) -> None:
     guard = Guard(History(), Wary(), steps_inside)
@@ -86,6 +87,7 @@ def test_whoever_leads_gives_what_it_would_have_given_alone(values: list[float],
     assert caught_up == len(replayed) and (caught_up == behind or guard.leader is Leader.SURROGATE)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 2.0), st.booleans()), min_size=1, max_size=30), st.integers(1, 3))
 def test_a_step_that_is_taken_again_is_the_same_step(steps: list[tuple[float, bool]], steps_inside: int) -> None:
     values = [value for value, _ in steps]
@@ -147,6 +149,41 @@ def test_a_solver_that_cannot_catch_up_leads_and_can_be_asked_again() -> None:
     plant.failing.clear()
     taken = guard.do_step(2 * STEP, STEP)
     assert (taken.handovers[0].replayed_steps, taken.plant) == (2, alone(History(), [0.0, 0.0, 3.0])[2])
+
+
+def test_what_is_written_while_it_cannot_catch_up_comes_behind_what_it_has_missed() -> None:
+    plant, expected = History(failing={STEP}), History()
+    guard = Guard(plant, Wary(), 1)
+    drive(guard, [0.0, 0.5])
+    guard.write(3.0)
+    with pytest.raises(PlantError):
+        guard.do_step(2 * STEP, STEP)
+    guard.write(4.0)
+    plant.failing.clear()
+    alone(expected, [0.0, 0.5])
+    expected.write(3.0)
+    expected.write(4.0)
+    assert guard.do_step(2 * STEP, STEP).plant == expected.do_step(2 * STEP, STEP)
+    assert plant.calls == expected.calls
+
+
+def test_a_state_knows_what_the_solver_has_caught_up_with_so_far() -> None:
+    """Of a catching up that the solver did not end: the steps that it did take are in the log of the hand-over."""
+    plant = History(failing={STEP})
+    guard = Guard(plant, Wary(), 1)
+    drive(guard, [0.0, 0.5])
+    guard.write(3.0)
+    with pytest.raises(PlantError):
+        guard.do_step(2 * STEP, STEP)
+    state, calls = guard.save(), list(plant.calls)
+    plant.failing.clear()
+    first = guard.do_step(2 * STEP, STEP)
+    guard.load(state)
+    plant.calls = calls
+    again = guard.do_step(2 * STEP, STEP)
+    assert [entry.communication_point for entry in again.replayed] == [0.0, STEP]
+    assert (again.replayed, again.plant) == (first.replayed, first.plant)
+    assert again.handovers[0].replayed_steps == 2 and again.handovers[0].reason == "value 3 is above 1"
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:

@@ -6,19 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fmpy import extract
 
 from surrogate_fmu.bundle.torchscript import export_bundle
 from surrogate_fmu.errors import SurrogateError
-from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu
-from surrogate_fmu.fmu.config import BuildConfig
+from surrogate_fmu.fmu.build import build_plant_fmu, build_python_fmu, build_remote_fmu
+from surrogate_fmu.fmu.config import BuildConfig, OwnOutputs
 from surrogate_fmu.fmu.native.build import build_native_fmu
 from surrogate_fmu.fmu.tap.build import build_tap_fmu
+from surrogate_fmu.fmu.tap.inner import InnerFmu
 from surrogate_fmu.fmu.tap.plan import Mode, TapConfig
 from surrogate_fmu.fmu.tap.reading import TapRun, read_logs
 from surrogate_fmu.manifest import Manifest
-from tests.fmu.tap.conftest import CALM, BuildTap, Run
-from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, rewritten
-from tests.toy import MANIFEST
+from surrogate_fmu.service.config import ServeConfig
+from surrogate_fmu.service.server import Server
+from tests.contract.tunable import make_tuned_bundle
+from tests.fmu.tap.conftest import CALM, WILD, BuildTap, Run, outputs_of, set_value
+from tests.fmu.tap.plants import LighterMass, make_surrogate_bundle, plain, rewritten
+from tests.toy import MANIFEST, STEP_SIZE
 
 Drive = Callable[..., Run]
 TANK = '''
@@ -118,3 +123,66 @@ def test_a_plant_in_python_is_tapped_and_its_failure_told(tmp_path: Path, logs: 
     with pytest.raises(SurrogateError, match="the tank boils over, 100 % of it"):
         drive(path, [5.0, 5.0, 500.0, 5.0], 0.5)
     assert [run.step_count for run in read_logs([logs])] == [3, 2]
+
+
+@pytest.mark.parametrize("own_outputs", [OwnOutputs.REAL, OwnOutputs.LOCAL], ids=str)
+def test_a_guard_takes_a_surrogate_however_it_says_where_it_is(
+    tap: BuildTap, drive: Drive, surrogate: Path, logs: Path, tmp_path: Path, own_outputs: OwnOutputs
+) -> None:
+    powers = [CALM, WILD, CALM, CALM, CALM]
+    told = []
+    for partner in (surrogate, build_native_fmu(make_surrogate_bundle(), tmp_path / "F.fmu", BuildConfig(own_outputs=own_outputs))):
+        run = drive(tap(Mode.GUARDED, partner, inside=2), powers)
+        (log,) = list(logs.iterdir())
+        told.append((run.outputs, [(h.communication_point, h.to, h.reason) for h in only_log(logs).handovers]))
+        log.unlink()
+    np.testing.assert_array_equal(told[1][0], told[0][0])
+    assert told[1][1] == told[0][1] and len(told[0][1]) == 2
+
+
+def test_the_solver_leads_to_the_end_once_a_tunable_parameter_was_moved(logs: Path, tmp_path: Path) -> None:
+    """In training it was constant over a run, so the surrogate is not trusted again when it is set back."""
+    bundle = make_tuned_bundle()
+    native = build_native_fmu(bundle, tmp_path / "native.fmu", BuildConfig())
+    slow = plain(native, tmp_path / "Slow.fmu")
+    tap = build_tap_fmu(slow, tmp_path / "tap.fmu", TapConfig(Mode.GUARDED, inside=1), native).path
+    runs = []
+    for number, fmu in enumerate((slow, tap)):
+        extract(str(fmu), str(tmp_path / str(number)))
+        instance = InnerFmu(tmp_path / str(number), "room")
+        set_value(instance, "seed", 5)
+        instance.setup_experiment(0.0)
+        instance.enter_initialization_mode()
+        instance.exit_initialization_mode()
+        rows = []
+        for step, gain in enumerate((1.0, 1.0, 2.0, 1.0, 1.0)):
+            set_value(instance, "power", CALM)
+            set_value(instance, "gain", gain)
+            instance.advance(step * STEP_SIZE, STEP_SIZE)
+            rows.append(outputs_of(instance))
+        instance.terminate()
+        runs.append(rows)
+    assert runs[0] == runs[1]  # the surrogate is the plant here
+    log = only_log(logs)
+    np.testing.assert_array_equal(log.plant_leads, [False, False, True, True, True])
+    (handover,) = log.handovers
+    assert handover.reason == "gain = 2 was 1 when the run began, and in training it was constant over a run"
+
+
+def test_the_end_of_a_run_is_that_of_a_served_surrogate_too(plant: Path, logs: Path, tmp_path: Path) -> None:
+    """It gives its place at the service back, while the instance of the tap is still there to be read."""
+    bundle = make_surrogate_bundle()
+    with Server([bundle], ServeConfig(listen="127.0.0.1:0", session_limit=1)) as server:
+        fast = build_remote_fmu(bundle, server.address, tmp_path / "Fast.fmu")
+        tap = build_tap_fmu(plant, tmp_path / "tap.fmu", TapConfig(Mode.SHADOW), fast).path
+        kept = []
+        for number in range(3):
+            extract(str(tap), str(tmp_path / str(number)))
+            kept.append(InnerFmu(tmp_path / str(number), "room"))
+            kept[-1].setup_experiment(0.0)
+            kept[-1].enter_initialization_mode()
+            kept[-1].exit_initialization_mode()
+            kept[-1].advance(0.0, STEP_SIZE)
+            kept[-1].terminate()
+            assert np.isfinite(outputs_of(kept[-1])).all()
+    assert all(np.isfinite(run.surrogate_outputs[1:]).all() for run in read_logs([logs]))

@@ -68,7 +68,7 @@ def test_surrogates_that_do_not_fit(refused: Refused, plant: Path, surrogate: Pa
     assert "Thermostat.fmu cannot stand in for Slow.fmu: it lacks the input 'power', the input 'ambient_temperature'" in lacking
     assert "Give the surrogate that was made of this plant, with all its inputs and outputs" in lacking
     said = guarded(plant)
-    assert "Slow.fmu has no Boolean output 'in_domain', which says where the solver must take over" in said
+    assert "Slow.fmu has no variable 'in_domain' that says where the solver must take over" in said
     assert "there is no FMU at" in guarded(tmp_path / "none.fmu", code=2)
     units = tuple(replace(v, unit="kW") if v.name == "flow" else v for v in MANIFEST.variables)
     other = export_bundle(LighterMass(), replace(MANIFEST, variables=units))
@@ -132,6 +132,6 @@ def test_a_value_that_the_plant_refuses_holds_the_step(tap: BuildTap, tmp_path: 
     instance.set(power.type, [power.reference], [10.0])
     instance.advance(0.0, 2.0)
     instance.set(power.type, [instance.place("temperature").reference], [300.0])  # an output, which can never be made good
-    with pytest.raises(SurrogateError, match="'temperature' is an output and cannot be set"):
+    with pytest.raises(SurrogateError, match="'temperature' is calculated and cannot be set"):
         instance.advance(2.0, 2.0)
     instance.advance(2.0, 2.0)

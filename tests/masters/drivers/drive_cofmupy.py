@@ -1,7 +1,7 @@
 """CoFmuPy: its coordinator with the Jacobi method, or, where steps are repeated, its iterative one, which rolls FMUs back.
 
-It sets variables of FMI 2.0, and gets outputs of both versions, as real ones: its handlers get the kinds of the variables here.
-It does not hand over during initialization.
+It gets outputs as real ones, and the FMUs are built so. It sets variables of FMI 2.0 as real ones too: its handler gets the kinds
+of the variables here, for the seed is an integer. It does not hand over during initialization.
 """
 
 import sys
@@ -9,12 +9,6 @@ from typing import Any
 
 from cofmupy import Coordinator, wrappers
 from task import coupled_start, input_starts, read_system, split, write_result
-
-REAL = {"Real", "Float64"}
-
-
-def outputs_that_are_real(handler: wrappers.FmuXHandler) -> list[str]:
-    return [v.name for v in handler.description.modelVariables if v.causality == "output" and v.type in REAL]
 
 
 def set_by_kind(handler: wrappers.Fmu2Handler, name: str, value: list[float]) -> None:
@@ -44,7 +38,6 @@ def configuration(task: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     task = read_system()
-    wrappers.FmuXHandler.get_output_names = outputs_that_are_real
     wrappers.Fmu2Handler._set_variable = set_by_kind
     coordinator = Coordinator()
     coordinator.start(configuration(task))

@@ -1,7 +1,7 @@
 """gemseo-fmu: FMUs as disciplines of GEMSEO, its time-stepping system with a Jacobi master; FMPy underneath.
 
-It sets and gets variables of FMI 2.0 as real ones, and sets what it was given at every step, parameters too: so it is given the
-inputs alone, and the parameters are set after the reset with which its run begins.
+It gets outputs of FMI 2.0 as real ones, and the FMUs are built so. It sets what it was given as real ones too, and at every step,
+parameters and the integer seed: so it is given the inputs alone, and those are set after the reset with which its run begins.
 """
 
 from typing import Any
@@ -9,22 +9,23 @@ from typing import Any
 from gemseo_fmu.disciplines.do_step_fmu_discipline import DoStepFMUDiscipline
 from gemseo_fmu.disciplines.time_stepping_system import TimeSteppingSystem
 from numpy import array
-from task import description_of, read_system, references, split, write_result
+from task import description_of, read_system, references, write_result
 
 
 def discipline_of(component: dict[str, Any], task: dict[str, Any]) -> DoStepFMUDiscipline:
     """A component with the names of its variables in the system."""
     name, listed = component["name"], references(component["fmu"])
     root = description_of(component["fmu"])
-    inputs = [v.get("name") for v in root.find("ModelVariables") if v.get("causality") == "input"]
-    outputs = [split(signal)[1] for signal in task["record"] if split(signal)[0] == name]
+    inputs, outputs = (
+        [v.get("name") for v in root.find("ModelVariables") if v.get("causality") == causality] for causality in ("input", "output")
+    )
     sources = {sink: source for source, sink in task["connections"]}
     sources |= {signal: signal for signal in task["record"]}
     names = {variable: sources.get(f"{name}.{variable}", f"{name}.{variable}") for variable in (*inputs, *outputs)}
     discipline = DoStepFMUDiscipline(
         component["fmu"],
         input_names=inputs,
-        output_names=list(dict.fromkeys(outputs)),
+        output_names=outputs,
         time_step=task["step_size"],
         final_time=task["step_size"] * task["steps"],
         add_time_to_output_grammar=False,

@@ -1,26 +1,17 @@
 """pathsim-fmi: FMUs as blocks of a PathSim diagram, stepped by its schedule.
 
 PathSim hands the outputs of a block on before the next block steps; samplers of its own, which come first at every point of time,
-hold what the inputs get over the step. It gets every output as a real one: it is shown those that are.
+hold what the inputs get over the step. It gets every output as a real one, and the FMUs are built so.
 """
 
 from pathsim import Connection, Simulation
 from pathsim.blocks import Constant, SampleHold, Scope
-from pathsim_fmi import CoSimulationFMU, FMUWrapper
+from pathsim_fmi import CoSimulationFMU
 from task import coupled_start, input_starts, read_system, split, write_result
-
-REAL = {"Real", "Float64"}
-list_variables = FMUWrapper._build_variable_maps
-
-
-def list_real_outputs(wrapper: FMUWrapper) -> None:
-    list_variables(wrapper)
-    wrapper.output_refs = {name: ref for name, ref in wrapper.output_refs.items() if wrapper.variable_map[name].type in REAL}
 
 
 def main() -> None:
     task = read_system()
-    FMUWrapper._build_variable_maps = list_real_outputs
     size = task["step_size"]
     blocks = {}
     for component in task["components"]:

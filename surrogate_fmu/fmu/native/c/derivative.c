@@ -52,7 +52,7 @@ static sf_status check_known(sf_session *s, uint32_t reference, const sf_variabl
     if (v->role != SF_CONDITION)
         return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative by '%s'; knowns are inputs, and parameters before "
                          "the run", v->name);
-    if (v->causality == SF_PARAMETER && s->run->substeps > 0)
+    if (v->causality != SF_INPUT && s->run->substeps > 0)
         return sf_refuse(s, SF_ERROR, "InputError", "there is no derivative by the parameter '%s' once the run has begun: it acts "
                          "on all steps since the start; knowns are inputs", v->name);
     return SF_OK;

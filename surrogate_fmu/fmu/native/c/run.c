@@ -70,15 +70,35 @@ void sf_draw_latents(sf_session *s, int64_t step, const double *external)
     flush_draws(s);
 }
 
+/* The distance of tunable parameters from where the run began, in this run. */
+static double tuned_distance(const sf_session *s)
+{
+    const double now = sf_tuned_distance(s->condition, s->condition_start);
+    return now > s->run->tuned_distance ? now : s->run->tuned_distance;
+}
+
+/* What is worst about the condition, in words, and what to do. */
+static const char *describe_condition(const sf_session *s, char *text, size_t size)
+{
+    if (sf_condition_distance(s->condition) >= tuned_distance(s)) {
+        sf_describe_condition(s->condition, text, size);
+        return "stay inside";
+    }
+    sf_describe_tuned(s->condition, s->condition_start, text, size);
+    return "set it back";
+}
+
 /* x of all members from `condition`; clamped or refused outside the domain. */
 static sf_status apply_domain(sf_session *s, double *distance)
 {
     const int32_t dim = s->model->condition_dim;
+    const double tuned = tuned_distance(s);
     *distance = sf_condition_distance(s->condition);
+    *distance = tuned > *distance ? tuned : *distance;
     if (*distance > 0.0 && s->run->domain_policy == SF_REFUSE) {
         char text[512];
-        sf_describe_condition(s->condition, text, sizeof text);
-        return sf_refuse(s, SF_DISCARD, "DomainError", "%s; stay inside, or choose the domain policy 'warn' or 'clamp'", text);
+        const char *const hint = describe_condition(s, text, sizeof text);
+        return sf_refuse(s, SF_DISCARD, "DomainError", "%s; %s, or choose the domain policy 'warn' or 'clamp'", text, hint);
     }
     if (s->run->kept_distance > 0.0 && s->run->domain_policy == SF_REFUSE) {
         char text[512];
@@ -86,7 +106,7 @@ static sf_status apply_domain(sf_session *s, double *distance)
         return sf_refuse(s, SF_DISCARD, "DomainError", "%s; set it so, or choose the domain policy 'warn' or 'clamp'", text);
     }
     if (*distance > 0.0 && s->run->domain_policy == SF_CLAMP)
-        sf_clamp_condition(s->condition, s->x);
+        sf_clamp_condition(s->condition, s->condition_start, s->x);
     else
         for (int32_t i = 0; i < dim; i++)
             s->x[i] = (real)s->condition[i];
@@ -144,9 +164,10 @@ static void take_results(sf_session *s, const real *hidden, double distance, con
         else if (s->run->kept_distance == distance)
             sf_describe_kept(s, text, sizeof text);
         else
-            sf_describe_condition(s->condition, text, sizeof text);
+            describe_condition(s, text, sizeof text);
         sf_say(s, SF_WARNING, text);
     }
+    s->run->tuned_distance = s->run->domain_policy == SF_CLAMP ? 0.0 : tuned_distance(s);
     s->run->domain_distance = distance;
     s->run->outside = distance > 0.0;
     memcpy(s->outputs, s->y_next, outputs * sizeof(real));
@@ -170,6 +191,9 @@ sf_status sf_start_run(sf_session *s)
         return sf_refuse(s, SF_DISCARD, "InputError",
                          "z_mode is external, but this FMU was built without latent inputs; build it with --external-latents, "
                          "or use z_mode 1 (sampled), 2 (mean) or 3 (held)");
+    if (s->model->condition_dim)
+        memcpy(s->condition_start, s->condition, (size_t)s->model->condition_dim * sizeof(double));
+    s->run->tuned_distance = 0.0;
     double distance;
     sf_status status = apply_domain(s, &distance);
     if (status != SF_OK)

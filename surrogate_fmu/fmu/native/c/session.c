@@ -56,6 +56,7 @@ static size_t lay_out(sf_session *s, unsigned char *base)
     s->run = take(&memory, 1, sizeof(sf_run));
     s->condition = take(&memory, conditions, sizeof(double));
     s->condition_used = take(&memory, conditions, sizeof(double));
+    s->condition_start = take(&memory, conditions, sizeof(double));
     s->latent = take(&memory, latents, sizeof(double));
     s->latent_used = take(&memory, latents, sizeof(double));
     s->kept = take(&memory, (size_t)sf_surrogate_data.kept_count, sizeof(double));

@@ -62,6 +62,7 @@ typedef struct sf_run {
     double time;            /* of the master [s] */
     double domain_distance;
     double kept_distance;   /* of what is not modelled from where it is kept */
+    double tuned_distance;  /* the largest of tunable parameters from where the run began, as the generator saw them */
 } sf_run;
 
 /* Columns of a Jacobian that are calculated together: two passes of the kernels' rows; and the bytes that they may take. */
@@ -90,6 +91,7 @@ typedef struct sf_session {
 
     sf_run *run; /* head of the block that snapshots copy; the arrays below up to `hidden_before` are in it */
     double *condition, *condition_used;   /* x as it was set, and at the last step */
+    double *condition_start;              /* x when the run began */
     double *latent, *latent_used;         /* the same for z from outside */
     double *kept;                         /* what is not modelled, as it was set */
     real *outputs;                        /* (members, output_dim) */

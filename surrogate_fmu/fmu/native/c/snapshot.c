@@ -147,16 +147,18 @@ static bool is_sane(const sf_session *s, const unsigned char *bytes)
     bool known = false;
     for (size_t i = 0; i < sizeof phases / sizeof phases[0]; i++)
         known |= run.phase == phases[i];
+    const double *const conditions[] = {s->condition, s->condition_start};
     double value;
-    for (int32_t i = 0; i < s->model->condition_dim; i++) {
-        memcpy(&value, bytes + ((const unsigned char *)s->condition - (const unsigned char *)s->run) + (size_t)i * sizeof value,
-               sizeof value);
-        if (!all_finite(&value, 1))
-            return false;
-    }
+    for (size_t c = 0; c < sizeof conditions / sizeof conditions[0]; c++)
+        for (int32_t i = 0; i < s->model->condition_dim; i++) {
+            memcpy(&value, bytes + ((const unsigned char *)(conditions[c] + i) - (const unsigned char *)s->run), sizeof value);
+            if (!all_finite(&value, 1))
+                return false;
+        }
     return known && run.z_mode >= SF_SAMPLED && run.z_mode <= SF_EXTERNAL && run.domain_policy >= SF_WARN &&
            run.domain_policy <= SF_REFUSE && run.seed >= 0 && run.seed <= sf_surrogate_data.seed_max && run.step_index >= 0 &&
-           run.substeps >= 0 && run.substeps <= run.step_index && sf_is_finite(run.time) && run.domain_distance >= 0.0;
+           run.substeps >= 0 && run.substeps <= run.step_index && sf_is_finite(run.time) && run.domain_distance >= 0.0 &&
+           run.tuned_distance >= 0.0 && sf_is_finite(run.tuned_distance);
 }
 
 sf_status sf_state_deserialize(sf_session *s, const unsigned char *bytes, size_t size, sf_state **state)

@@ -2,6 +2,7 @@
 #ifndef SF_SURROGATE_H
 #define SF_SURROGATE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Which functions read and write it. SF_INTEGER is fmi2Integer and fmi3Int64; the kinds behind SF_STRING are of FMI 3 alone. */
@@ -57,12 +58,14 @@ typedef struct sf_variable {
     const struct sf_variable *elements;
 } sf_variable;
 
-/* The training range of one variable of the manifest; width is 1 where the range is a point. */
+/* The training range of one variable of the manifest; width is 1 where the range is a point. Tunable are parameters that may be
+ * changed during a run, which none was in training. */
 typedef struct sf_range {
     const char *name;
     int32_t size, rank;
     const int32_t *shape;
     double low, high, width;
+    bool tunable;
 } sf_range;
 
 typedef struct sf_surrogate {

@@ -17,7 +17,7 @@
 void sf_take_held_condition(sf_session *s)
 {
     if (s->run->domain_policy == SF_CLAMP)
-        sf_clamp_condition(s->condition_used, s->x);
+        sf_clamp_condition(s->condition_used, s->condition_start, s->x);
     else
         for (int32_t i = 0; i < s->model->condition_dim; i++)
             s->x[i] = (real)s->condition_used[i];

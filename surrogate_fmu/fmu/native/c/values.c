@@ -94,7 +94,7 @@ static const char *digits(double value, char text[40])
 static sf_status refuse_write(sf_session *s, const sf_variable *v, const char *value, bool is_finite)
 {
     if (v->causality == SF_OUTPUT || v->causality == SF_INDEPENDENT)
-        return sf_refuse(s, SF_ERROR, "InputError", "'%s' is an output and cannot be set", v->name);
+        return sf_refuse(s, SF_ERROR, "InputError", "'%s' is calculated and cannot be set", v->name);
     if (v->causality == SF_PARAMETER && !sf_is_before_run(s))
         return sf_refuse(s, SF_ERROR, "CallOrderError",
                          "'%s' is a parameter and fixed during a run; reset the instance and set it before", v->name);
@@ -213,6 +213,7 @@ sf_status sf_get_reals(sf_session *s, const uint32_t *references, size_t count, 
             memcpy(values, s->statistics + v->offset, (size_t)v->size * sizeof(double));
             break;
         case SF_TIME: *values = s->run->time; break;
+        case SF_IN_DOMAIN: *values = s->run->domain_distance == 0.0 ? 1.0 : 0.0; break;
         default: *values = s->run->domain_distance; break;
         }
         values += v->size;
