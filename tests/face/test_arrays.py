@@ -258,7 +258,7 @@ def test_an_element_that_cannot_be_is_named_and_the_array_stays(wired: Any) -> N
     wired.initialize()
     for name, values, said in (
         ("heaters", [1.0, 2.0, 11.0], "'heaters[3]': 11.0 is outside the allowed range [0, 10]"),
-        ("T", [1.0, 2.0, 3.0], "'T[1]' is an output and cannot be set"),
+        ("T", [1.0, 2.0, 3.0], "'T[1]' is calculated and cannot be set"),
         ("gains", [[1.0, 2.0, 3.0], [9.0, 0.2, 0.3]], "'gains[2,1]' is a parameter and fixed during a run"),
     ):
         before = wired.get(name)
