@@ -10,6 +10,7 @@ from surrogate_fmu.dataset.scaling import Scaling
 from surrogate_fmu.dataset.trajectories import Trajectories
 
 Array = NDArray[np.float64]
+_ROUNDING = 1e-6  # of the largest singular value: values of datasets are float32, and below it there is nothing but their rounding
 _SMALLEST = 1e-5  # of an output's standard deviation: what a network may always add
 
 
@@ -58,6 +59,6 @@ def fit_linear_part(training: Trajectories, scaling: Scaling, stepping: Sequence
 def _solve(columns: Array, targets: Array) -> tuple[Array, Array]:
     """Coefficients (column + 1, target), the last row being the offset, and the spread of what they leave."""
     matrix = np.hstack([columns, np.ones((len(columns), 1))])
-    solution, *_ = np.linalg.lstsq(matrix, targets, rcond=1e-9)
+    solution, *_ = np.linalg.lstsq(matrix, targets, rcond=_ROUNDING)
     left = np.asarray(targets - matrix @ solution, np.float64)
     return np.asarray(solution, np.float64), np.maximum(left.std(axis=0), _SMALLEST)

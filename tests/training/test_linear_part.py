@@ -51,6 +51,17 @@ def oscillator(runs: int, seed: int, cubic: float = 0.0) -> Trajectories:
     return Trajectories(VARIABLES, 0.1, inputs, offset[:, None], y, np.arange(runs), np.arange(runs), {})
 
 
+def test_an_output_that_says_what_others_say_does_not_make_the_step_unstable() -> None:
+    """As a loss does that is proportional to a temperature: they differ by the rounding of a dataset alone."""
+    runs = oscillator(40, 1, cubic=0.02)
+    told = np.concatenate([runs.outputs, 3.0 * runs.outputs[..., :1] - 20.0], axis=-1).astype(np.float32).astype(np.float64)
+    variables = (*VARIABLES, Variable("loss", Causality.OUTPUT))
+    runs = Trajectories(variables, 0.1, runs.inputs, runs.parameters, told, runs.plant_seed, runs.schedule, {})
+    part = fit_linear_part(runs, measure_scaling(runs, runs), [0, 1, 2])
+    assert np.abs(part.state).max() < 3.0
+    assert np.abs(np.linalg.eigvals(part.state)).max() < 1.01
+
+
 def test_least_squares_finds_the_step_and_the_start() -> None:
     runs = oscillator(40, 1)
     scaling = measure_scaling(runs, runs)
