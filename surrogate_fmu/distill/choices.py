@@ -58,10 +58,10 @@ def choose_size(survey: Survey, steps: int, budget_s: float, jobs: int) -> Size:
     testing = (_BESIDE_SHARE * (jobs - 1) if jobs > 1 else _TEST_SHARE) * budget_s / run_s
     sizes = _RANDOM if survey.is_random else _DETERMINISTIC
     train, validation, individuals = next((size for size in sizes if size[0] + size[1] * size[2] <= fitting), sizes[-1])
-    left = max(0, math.floor(fitting) - train - validation * individuals)
+    more = math.floor(min(fitting - validation * individuals, sizes[0][0]))
     tests = _RANDOM_TESTS if survey.is_random else _DETERMINISTIC_TESTS
     test, test_individuals = next((size for size in tests if size[0] * size[1] <= testing), tests[-1])
-    return Size(min(train + left, sizes[0][0]), validation, test, individuals, test_individuals)
+    return Size(max(train, more), validation, test, individuals, test_individuals)
 
 
 def training_seconds(budget_s: float, jobs: int) -> float:
