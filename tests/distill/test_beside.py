@@ -175,8 +175,9 @@ def test_ctrl_c_ends_both(folder: Path) -> None:
             time.sleep(0.05)
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) == 130
-    assert not [line for line in _processes() if str(folder) in line]
+        status = process.wait(60)
+    assert status == 130, status
+    assert not (left := [line for line in _processes() if str(folder) in line]), left
 
 
 def _processes() -> list[str]:
