@@ -89,7 +89,7 @@ def draw_double_well() -> None:
 
 
 def draw_lorenz96() -> None:
-    """Forecasts and climates of surrogates and parametrisations: means of seeds, and how far they reach; of one seed its interval."""
+    """Forecasts and climates of surrogates and parametrisations: means of seeds and their range; of one seed its interval."""
     seeds: dict[str, dict[str, Any]] = json.loads((BENCHMARKS / "lorenz96.json").read_text())
     scores = {name: [models[name] for models in seeds.values() if name in models] for models in seeds.values() for name in models}
     names = sorted(scores, key=lambda name: -np.mean([seed["crps short"][0] for seed in scores[name]]))
