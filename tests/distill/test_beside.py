@@ -1,6 +1,7 @@
 """The test set, recorded beside the training."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -168,14 +169,19 @@ def test_ctrl_c_ends_both(folder: Path) -> None:
     plan = folder / "Fast.distill" / "surrogate.toml"
     plan.write_text(PLAN.replace("PAUSE", "0.0").replace("updates = 20", "updates = 1000000"))
     command = [sys.executable, "-m", "surrogate_fmu.cli.main", "distill", str(folder / "Fast.distill" / "Lag.fmu")]
-    with subprocess.Popen(
-        [*command, "-o", str(folder / "Fast.fmu"), "--jobs", "2"], start_new_session=True, stdout=subprocess.DEVNULL
-    ) as process:
-        while not (plan.parent / "data" / "test.runs").exists():
-            time.sleep(0.05)
-            assert process.poll() is None
-        os.killpg(process.pid, signal.SIGINT)
-        status = process.wait(60)
+    command += ["-o", str(folder / "Fast.fmu"), "--jobs", "2"]
+    listening = functools.partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # tests in the background inherit that it is ignored
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, preexec_fn=listening) as process:
+        try:
+            while not (plan.parent / "data" / "test.runs").exists():
+                time.sleep(0.05)
+                assert process.poll() is None
+            os.killpg(process.pid, signal.SIGINT)
+            status = process.wait(60)
+        finally:
+            process.kill()
     assert status == 130, status
     assert not (left := [line for line in _processes() if str(folder) in line]), left
 
