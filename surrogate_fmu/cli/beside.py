@@ -7,48 +7,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 _PATIENCE_S = 10.0
 
 
-@dataclass
-class Ended:
-    """How it went; known when the `with` block is left.
-
-    Attributes:
-        status: exit code, None before.
-        said: what it wrote.
-    """
-
-    status: int | None = None
-    said: list[str] = field(default_factory=list)
-
-
 @contextmanager
-def verb_beside(log: Path, name: str, *arguments: str) -> Iterator[Ended]:
+def verb_beside(log: Path, name: str, *arguments: str) -> Iterator[list[str]]:
     """Run `surrogate-fmu NAME ARGUMENTS` while the block runs, and wait for it at its end; if the block fails, it is ended.
 
     Args:
         log: where its output goes.
         name: of the verb.
         arguments: of the verb.
+
+    Yields:
+        The lines that it wrote, which are there when the block is left.
     """
     print(f"\n$ surrogate-fmu {shlex.join([name, *arguments])} &", flush=True)
-    ended = Ended()
+    said: list[str] = []
     with log.open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "surrogate_fmu.cli.main", name, *arguments]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         try:
-            yield ended
+            yield said
             if process.poll() is None:
                 print(f"\nwaiting for {name}, whose output goes to {log}", flush=True)
-            ended.status = process.wait()
+            process.wait()
         finally:
             if process.poll() is None:
                 _end(process)
-    ended.said = log.read_text(encoding="utf-8").splitlines()
+    said += log.read_text(encoding="utf-8").splitlines()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

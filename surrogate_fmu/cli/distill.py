@@ -120,11 +120,11 @@ def _record_and_train(config: "SurrogateConfig", plan: Path, jobs: int, rounds: 
         _verb("train", str(plan), *resume)
         return
     recording = ["record", str(plan), "--set", Split.TEST, "--jobs", str(jobs - 1)]
-    with verb_beside(plan.with_name("record-test.log"), *recording) as ended:
+    with verb_beside(plan.with_name("record-test.log"), *recording) as said:
         _verb("train", str(plan), *resume)
     if not config.dataset_path(Split.TEST).exists():
-        raise PlantError(f"the test set could not be recorded; {shlex.join(recording)} said: {'; '.join(ended.said[-2:])}")
-    print("\n".join(line for line in ended.said if not line.startswith("recording ")), flush=True)
+        raise PlantError(f"the test set could not be recorded; {shlex.join(recording)} said: {'; '.join(said[-2:])}")
+    print("\n".join(line for line in said if not line.startswith("recording ")), flush=True)
 
 
 class _IncompleteError(Exception):
